@@ -1,0 +1,3 @@
+// SPDX-License-Identifier: GPL-2.0
+//! mvirt's EL2 image.
+#![no_std]

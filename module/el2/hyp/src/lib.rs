@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: GPL-2.0
+//! mvirt's EL2 logic: who owns which page, what a trap means, what the host may do.
+//!
+//! No unsafe code, no assembly, no globals: the `arch` crate calls it with the machine behind a
+//! trait, and the `sim` crate calls it with a fake one.
+#![no_std]
+#![forbid(unsafe_code)]
