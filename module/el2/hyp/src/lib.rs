@@ -10,4 +10,6 @@
 extern crate std;
 
 pub mod cpu;
+pub mod psci;
+pub mod smccc;
 pub mod trap;
