@@ -126,8 +126,6 @@ pub enum Feature {
     Gicv3,
     /// FEAT_GCIE, GICv5: ID_AA64PFR2_EL1.GCIE.
     Gicv5,
-    /// FEAT_TCR2: ID_AA64MMFR3_EL1.TCRX.
-    Tcr2,
     /// FEAT_PAN: ID_AA64MMFR1_EL1.PAN.
     Pan,
     /// FEAT_SSBS: ID_AA64PFR1_EL1.SSBS.
@@ -144,7 +142,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, for tests and for the documentation.
-    pub const ALL: [Feature; 25] = [
+    pub const ALL: [Feature; 24] = [
         Feature::Base,
         Feature::Hcx,
         Feature::Fgt,
@@ -163,7 +161,6 @@ impl Feature {
         Feature::Gcs,
         Feature::Gicv3,
         Feature::Gicv5,
-        Feature::Tcr2,
         Feature::Pan,
         Feature::Ssbs,
         Feature::Mte,
@@ -193,7 +190,6 @@ impl Feature {
             Feature::Gcs => "ID_AA64PFR1_EL1.GCS >= 1",
             Feature::Gicv3 => "ID_AA64PFR0_EL1.GIC >= 1",
             Feature::Gicv5 => "ID_AA64PFR2_EL1.GCIE >= 1",
-            Feature::Tcr2 => "ID_AA64MMFR3_EL1.TCRX >= 1",
             Feature::Pan => "ID_AA64MMFR1_EL1.PAN >= 1",
             Feature::Ssbs => "ID_AA64PFR1_EL1.SSBS >= 1",
             Feature::Mte => "ID_AA64PFR1_EL1.MTE >= 1",
@@ -235,7 +231,6 @@ impl IdRegs {
             Feature::Gcs => bits(self.pfr1, 44, 4) >= 1,
             Feature::Gicv3 => bits(self.pfr0, 24, 4) >= 1,
             Feature::Gicv5 => bits(self.pfr2, 12, 4) >= 1,
-            Feature::Tcr2 => bits(self.mmfr3, 0, 4) >= 1,
             Feature::Pan => bits(self.mmfr1, 20, 4) >= 1,
             Feature::Ssbs => bits(self.pfr1, 4, 4) >= 1,
             Feature::Mte => bits(self.pfr1, 8, 4) >= 1,

@@ -12,4 +12,5 @@ extern crate std;
 pub mod cpu;
 pub mod psci;
 pub mod smccc;
+pub mod sysreg;
 pub mod trap;
