@@ -163,8 +163,16 @@ impl Drop for Host {
     /// Only reached if unloading was allowed: else the module holds itself.
     fn drop(&mut self) {
         HOST.store(core::ptr::null_mut(), Ordering::Release);
-        match release_cpus() {
-            Ok(()) => pr_info!("EL2 is given back to the kernel's stub\n"),
+        // SAFETY: taken and released in pairs.
+        unsafe { bindings::cpus_read_lock() };
+        let released = release_cpus();
+        // SAFETY: locked above.
+        unsafe { bindings::cpus_read_unlock() };
+        match released {
+            Ok(()) => {
+                self.0.memory.scrub();
+                pr_info!("EL2 is given back to the kernel's stub\n");
+            }
             Err(e) => {
                 pr_err!("EL2 refused to be released ({:?}); its memory stays taken\n", e);
                 self.0.memory.forget();
@@ -177,6 +185,17 @@ impl El2Memory {
     fn bytes(&self) -> u64 {
         let meta: usize = self.meta.iter().map(Pages::bytes).sum();
         (self.carveout.bytes() + meta + self.report.bytes()) as u64
+    }
+
+    /// Leaves nothing of EL2's in pages that go back to the kernel.
+    fn scrub(&mut self) {
+        let wipe = |pages: &Pages| {
+            // SAFETY: the pages are ours again, and nobody else has them.
+            unsafe { core::ptr::write_bytes(pages.virt, 0, pages.bytes()) };
+        };
+        wipe(&self.carveout);
+        wipe(&self.report);
+        self.meta.iter().for_each(wipe);
     }
 
     /// EL2 keeps the pages: they must never be freed.

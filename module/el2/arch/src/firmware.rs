@@ -7,8 +7,9 @@
 
 use core::arch::asm;
 
-use mvirt_abi::{Error, Stat};
-use mvirt_hyp::psci::{Action, Firmware, Relay};
+use mvirt_abi::{Error, Stat, MAX_CPUS};
+use mvirt_hyp::errata::{Support, Workarounds, WORKAROUND_1, WORKAROUND_3};
+use mvirt_hyp::psci::{Action, Firmware, Relay, State};
 use mvirt_hyp::smccc::Smc;
 
 use crate::cpu::{self, PerCpu};
@@ -22,6 +23,8 @@ static PSCI: SpinLock<Option<Relay>> = SpinLock::new(None);
 
 const PSCI_VERSION: u64 = 0x8400_0000;
 const PSCI_FEATURES: u64 = 0x8400_000a;
+const SMCCC_VERSION: u64 = 0x8000_0000;
+const SMCCC_ARCH_FEATURES: u64 = 0x8000_0001;
 const PSCI_CPU_OFF: u64 = 0x8400_0002;
 const PSCI_CPU_SUSPEND_64: u64 = 0xc400_0001;
 
@@ -55,6 +58,21 @@ fn call4(args: [u64; 4]) -> u64 {
     regs[0]
 }
 
+/// What the firmware can do for this CPU against branch prediction.
+pub fn workarounds() -> Workarounds {
+    // SMCCC_ARCH_FEATURES is there from SMCCC 1.1 on, which PSCI_FEATURES(SMCCC_VERSION) tells and
+    // PSCI has from 1.0 on. All are 32-bit values.
+    let psci_1_0 = call4([PSCI_VERSION, 0, 0, 0]) as u32 >= 0x1_0000;
+    if !psci_1_0 || (call4([PSCI_FEATURES, SMCCC_VERSION, 0, 0]) as u32 as i32) < 0 {
+        return Workarounds::default();
+    }
+    if (call4([SMCCC_VERSION, 0, 0, 0]) as u32) < 0x1_0001 {
+        return Workarounds::default();
+    }
+    let ask = |id: u32| Support::from_features(call4([SMCCC_ARCH_FEATURES, id.into(), 0, 0]));
+    Workarounds { wa1: ask(WORKAROUND_1), wa3: ask(WORKAROUND_3) }
+}
+
 /// Makes the relay. `mpidrs` are those of the CPUs by index.
 pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
     // Version and features are 32-bit values.
@@ -73,6 +91,15 @@ pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
     }
     *PSCI.lock() = Some(relay);
     Ok(())
+}
+
+/// CPUs that run the host now.
+pub fn cpus_online() -> u64 {
+    let relay = PSCI.lock();
+    let online = |slot: usize| {
+        relay.as_ref().and_then(|relay| relay.state(slot)) == Some(State::Online)
+    };
+    (0..MAX_CPUS).filter(|slot| online(*slot)).count() as u64
 }
 
 /// The kernel tried a kexec.

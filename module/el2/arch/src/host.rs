@@ -7,10 +7,11 @@ use core::sync::atomic::Ordering;
 
 use mvirt_abi::Stat;
 use mvirt_hyp::cpu::Feature;
+use mvirt_hyp::memory;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
 use mvirt_hyp::trap::{
-    Abort, Access, Exception, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
+    Abort, Access, Exception, Fault, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
 };
 
 use crate::cpu::{id_regs, set_tvm, PerCpu, HCR_TVM};
@@ -105,7 +106,16 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         },
         FaultAddress::None => None,
     };
-    if ipa.is_some_and(calls::host_fault) {
+    let access = match abort.access {
+        Access::Fetch => memory::Access::Fetch,
+        Access::Read | Access::Write => memory::Access::Data,
+    };
+    // What no mapping mends is not the logic's to judge.
+    let mendable = matches!(
+        abort.fault,
+        Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
+    );
+    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, access)) {
         this.count(Stat::TrapFaultMapped);
     } else {
         this.count(Stat::TrapFaultDenied);
@@ -115,23 +125,35 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
 
 /// Asks stage 1 of the host where a virtual address lies. PAR_EL1 is the host's and is kept.
 fn translate(frame: &Frame, abort: &Abort, far: u64) -> Option<u64> {
-    let kept = read_sysreg!("par_el1");
+    let kept = read_par();
     let user = frame.spsr & 0xf == 0;
     // SAFETY: AT writes PAR_EL1 alone, which is put back.
-    let par = unsafe {
+    unsafe {
         match (user, abort.access) {
             (true, Access::Write) => at!("s1e0w", far),
             (true, _) => at!("s1e0r", far),
             (false, Access::Write) => at!("s1e1w", far),
             (false, _) => at!("s1e1r", far),
         }
-        isb();
-        let par = read_sysreg!("par_el1");
-        write_sysreg!("par_el1", kept);
-        par
-    };
+    }
+    isb();
+    let par = read_par();
+    // SAFETY: the host's own value.
+    unsafe { write_sysreg!("par_el1", kept) };
     // PAR_EL1.F clear: bits 51:12 are the address.
     (par & 1 == 0).then_some((par & 0x000f_ffff_ffff_f000) | (far & 0xfff))
+}
+
+/// PAR_EL1, with DMB SY around the read where the core needs it.
+fn read_par() -> u64 {
+    if PerCpu::current().par_barrier() {
+        dmb_sy();
+        let par = read_sysreg!("par_el1");
+        dmb_sy();
+        par
+    } else {
+        read_sysreg!("par_el1")
+    }
 }
 
 fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {

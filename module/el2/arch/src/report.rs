@@ -198,3 +198,30 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     unsafe { core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack)) };
     give_up(ReportKind::Panic, None, fp, text)
 }
+
+/// Breaks EL2 in the way that `kind` names (the hypercall).
+#[cfg(mvirt_crash_test)]
+pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+    fn overflow(depth: u64) -> u64 {
+        let frame = core::hint::black_box([depth; 64]);
+        overflow(depth + 1) + frame[0]
+    }
+    match kind {
+        // SAFETY: none: this is the fault that was asked for. Nothing is mapped there.
+        0 => Ok([unsafe { ((STACKS_BASE - 8) as *const u64).read_volatile() }, 0, 0]),
+        1 => panic!("asked for by the host"),
+        2 => Ok([overflow(0), 0, 0]),
+        // SAFETY: none: text is not writable, which is what this shows.
+        3 => {
+            unsafe { (IMAGE_BASE as *mut u64).write_volatile(0) };
+            Ok([0; 3])
+        }
+        _ => Err(mvirt_abi::Error::Invalid),
+    }
+}
+
+/// Only an image built to be broken can be.
+#[cfg(not(mvirt_crash_test))]
+pub fn crash(_kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+    Err(mvirt_abi::Error::NotSupported)
+}

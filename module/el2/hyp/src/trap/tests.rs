@@ -223,6 +223,17 @@ fn a_fetch_takes_a_pc_alignment_fault() {
 }
 
 #[test]
+fn serror_is_unrecoverable_and_has_its_own_vector() {
+    for (pstate, offset) in [(0, 0x580), (4, 0x180), (5, 0x380), (0x10, 0x780)] {
+        let host = host(pstate);
+        let taken = Exception::SError.take(&host, &old_core()).unwrap();
+        assert_eq!(taken.pc, (host.vbar & !0x7ff) + offset, "{pstate:#x}");
+        assert_eq!(taken.esr, (0x2f << 26) | (1 << 25) | (1 << 24));
+        assert_eq!((taken.elr, taken.spsr, taken.far), (host.pc, pstate, None));
+    }
+}
+
+#[test]
 fn undefined_instruction() {
     let taken = Exception::Undefined.take(&host(5), &old_core()).unwrap();
     assert_eq!((taken.esr, taken.far), (IL, None));
