@@ -5,3 +5,10 @@
 //! trait, and the `sim` crate calls it with a fake one.
 #![no_std]
 #![forbid(unsafe_code)]
+
+pub mod addr;
+pub mod machine;
+pub mod memory;
+pub mod page;
+pub mod pgtable;
+pub mod pool;
