@@ -93,7 +93,12 @@ impl Carveout {
         let params = (image_size as u64 + page - 1) & !(page - 1);
         let stacks = params + ((size_of_params() + page - 1) & !(page - 1));
         let pool = stacks + STACK_SIZE * nr_cpus as u64;
-        Some(Carveout { params, stacks, pool, size: pool + INITIAL_POOL_PAGES * page })
+        Some(Carveout {
+            params,
+            stacks,
+            pool,
+            size: pool + INITIAL_POOL_PAGES * page,
+        })
     }
 }
 

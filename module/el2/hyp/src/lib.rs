@@ -9,7 +9,13 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod addr;
 pub mod cpu;
+pub mod machine;
+pub mod memory;
+pub mod page;
+pub mod pgtable;
+pub mod pool;
 pub mod psci;
 pub mod smccc;
 pub mod sysreg;
