@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod cpu;
+pub mod errata;
 pub mod psci;
 pub mod smccc;
 pub mod sysreg;
