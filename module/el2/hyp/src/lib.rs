@@ -15,3 +15,6 @@ pub mod psci;
 pub mod smccc;
 pub mod sysreg;
 pub mod trap;
+
+#[cfg(test)]
+mod doc_check;

@@ -278,3 +278,6 @@ fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnE
     };
     (on_entry, !v2_safe)
 }
+
+#[cfg(test)]
+mod tests;
