@@ -108,7 +108,8 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     };
     let access = match abort.access {
         Access::Fetch => memory::Access::Fetch,
-        Access::Read | Access::Write => memory::Access::Data,
+        Access::Read => memory::Access::Read,
+        Access::Write => memory::Access::Write,
     };
     // What no mapping mends is not the logic's to judge.
     let mendable = matches!(

@@ -11,6 +11,7 @@ extern crate std;
 
 pub mod addr;
 pub mod cpu;
+pub mod errata;
 pub mod machine;
 pub mod memory;
 pub mod page;
@@ -20,3 +21,6 @@ pub mod psci;
 pub mod smccc;
 pub mod sysreg;
 pub mod trap;
+
+#[cfg(test)]
+mod doc_check;

@@ -247,3 +247,6 @@ impl Hvc {
         Call::from_id(x0).map_or(Hvc::Unknown, Hvc::Mvirt)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -366,3 +366,6 @@ fn features(x1: u64) -> Action {
         answer(ReturnCode::NotSupported)
     }
 }
+
+#[cfg(test)]
+mod tests;
