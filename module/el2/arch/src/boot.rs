@@ -120,7 +120,7 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
         return Err(Error::Invalid);
     }
     let regime = if e2h() { Regime::El2And0 } else { Regime::El2 };
-    let mut memory = Physical::MMU_OFF;
+    let mut memory = Physical::mmu_off();
     let mut pool = BootPool::new::<Page>(Phys::new(base + layout.pool), INITIAL_POOL_PAGES)
         .ok_or(Error::Invalid)?;
     let mut frames = BootFrames::<Page>::new(&mut pool);
@@ -128,7 +128,15 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
     let map = El2Map::<Page>::new(&mut memory, &mut frames, regime, VA_BITS, linear)?;
     let mut add = |va: u64, from: u64, to: u64, access| {
         let pa = Phys::new(base + from);
-        map.map(&mut memory, &mut frames, Va::new(va), pa, to - from, access, Memory::Normal)
+        map.map(
+            &mut memory,
+            &mut frames,
+            Va::new(va),
+            pa,
+            to - from,
+            access,
+            Memory::Normal,
+        )
     };
     let at = |symbol: *const u8| symbol as u64 - base;
     let text = at(&raw const el2_text_end);
@@ -137,15 +145,35 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
     add(base, 0, PAGE_SIZE, Access::ReadExecute)?;
     add(IMAGE_BASE, 0, text, Access::ReadExecute)?;
     add(IMAGE_BASE + text, text, rodata, Access::Read)?;
-    add(IMAGE_BASE + rodata, rodata, layout.params, Access::ReadWrite)?;
+    add(
+        IMAGE_BASE + rodata,
+        rodata,
+        layout.params,
+        Access::ReadWrite,
+    )?;
     for cpu in 0..u64::from(params.nr_cpus) {
         let stack = layout.stacks + cpu * STACK_SIZE;
-        add(stack_base(cpu), stack, stack + STACK_SIZE, Access::ReadWrite)?;
+        add(
+            stack_base(cpu),
+            stack,
+            stack + STACK_SIZE,
+            Access::ReadWrite,
+        )?;
     }
     // Parameters and pool by the linear map. Image and stacks have no second address.
     let linear = LINEAR_BASE + base;
-    add(linear + layout.params, layout.params, layout.stacks, Access::ReadWrite)?;
-    add(linear + layout.pool, layout.pool, layout.size, Access::ReadWrite)?;
+    add(
+        linear + layout.params,
+        layout.params,
+        layout.stacks,
+        Access::ReadWrite,
+    )?;
+    add(
+        linear + layout.pool,
+        layout.pool,
+        layout.size,
+        Access::ReadWrite,
+    )?;
 
     CARVEOUT.store(base, Ordering::Relaxed);
     // ID_AA64MMFR0_EL1.PARange.

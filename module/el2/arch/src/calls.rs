@@ -7,7 +7,7 @@
 //! Why unsafe: the metadata chunks become slices once.
 
 use mvirt_abi::{
-    BootParams, Call, Error, Handler, PhysRange, Stat, BOOT_ALLOW_RELEASE, HASH, MAX_META_CHUNKS,
+    BootParams, Call, Error, Handler, PhysRange, Stat, BOOT_ALLOW_RELEASE, HASH,
     META_BYTES_PER_PAGE, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Ipa, Phys};
@@ -30,18 +30,27 @@ struct State {
     finalised: bool,
 }
 
-static MEMORY: SpinLock<State> = SpinLock::new(State { memory: None, finalised: false });
+static MEMORY: SpinLock<State> = SpinLock::new(State {
+    memory: None,
+    finalised: false,
+});
 
 /// Answers a hypercall of mvirt in the host's registers.
 pub fn call(frame: &mut Frame, call: Call) {
-    let args = [frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5], frame.x[6]];
+    let args = [
+        frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5], frame.x[6],
+    ];
     let mut state = MEMORY.lock();
     let phase_ok = match call.phase() {
         mvirt_abi::Phase::Any => true,
         mvirt_abi::Phase::Setup => !state.finalised,
         mvirt_abi::Phase::Run => state.finalised,
     };
-    let answer = if phase_ok { Calls(&mut state).dispatch(call, &args) } else { Err(Error::NoCall) };
+    let answer = if phase_ok {
+        Calls(&mut state).dispatch(call, &args)
+    } else {
+        Err(Error::NoCall)
+    };
     drop(state);
     match answer {
         Ok(_) if call == Call::Release => cpu::release(PerCpu::current(), frame),
@@ -56,8 +65,10 @@ pub fn call(frame: &mut Frame, call: Call) {
 /// A stage-2 fault of the host. `false` if the host has no right to the access.
 pub fn host_fault(ipa: u64, access: Access) -> bool {
     let mut state = MEMORY.lock();
-    let Some(memory) = state.memory.as_mut() else { return false };
-    match memory.host_fault(&mut Physical::LINEAR, Ipa::new(ipa), access) {
+    let Some(memory) = state.memory.as_mut() else {
+        return false;
+    };
+    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), access) {
         Outcome::Mapped | Outcome::Retry => true,
         Outcome::Denied(_) => false,
     }
@@ -67,14 +78,21 @@ pub fn host_fault(ipa: u64, access: Access) -> bool {
 pub fn host_regime() -> Option<(u64, u64, u32)> {
     let state = MEMORY.lock();
     let memory = state.memory.as_ref()?;
-    Some((memory.vtcr(), memory.host_root().raw(), memory.host_tree().bits()))
+    Some((
+        memory.vtcr(),
+        memory.host_root().raw(),
+        memory.host_tree().bits(),
+    ))
 }
 
 /// Calls `f` with a test for physical addresses at which the host may run code.
 pub fn with_host_ram<R>(f: impl FnOnce(&dyn Fn(u64) -> bool) -> R) -> R {
     let state = MEMORY.lock();
     f(&|address| {
-        let page = state.memory.as_ref().map(|memory| memory.page(address >> PAGE_SHIFT));
+        let page = state
+            .memory
+            .as_ref()
+            .map(|memory| memory.page(address >> PAGE_SHIFT));
         matches!(page, Some(Ok(page)) if page.host_may_access())
     })
 }
@@ -84,7 +102,7 @@ pub fn with_host_ram<R>(f: impl FnOnce(&dyn Fn(u64) -> bool) -> R) -> R {
 pub fn check_invariants() {
     let state = MEMORY.lock();
     if let Some(memory) = state.memory.as_ref() {
-        if let Err(violation) = memory.check(&Physical::LINEAR) {
+        if let Err(violation) = memory.check(&Physical::linear()) {
             panic!("invariant broken: {violation:?}");
         }
     }
@@ -104,6 +122,8 @@ impl Handler for Calls<'_, '_> {
         Ok([HASH, self.0.finalised.into(), 0])
     }
 
+    #[cold]
+    #[inline(never)]
     fn prepare(&mut self) -> Result<[u64; 3], Error> {
         if self.0.memory.is_some() {
             return Err(Error::Exists);
@@ -111,26 +131,37 @@ impl Handler for Calls<'_, '_> {
         let params = boot::params();
         // SAFETY: MEMORY is held.
         let (el2, pool) = unsafe { boot::take_memory() }.ok_or(Error::Exists)?;
-        let mut memory = memory(params, el2, pool)?;
+        self.0.memory = Some(memory(params, el2, pool)?);
         let report = params.report >> PAGE_SHIFT;
-        memory.host_share_el2(&mut Physical::LINEAR, report)?;
+        let memory = self.memory()?;
+        memory.host_share_el2(&mut Physical::linear(), report)?;
         memory.pin(report)?;
         report::set_page(params.report);
-        firmware::init(params.cpus.get(..params.nr_cpus as usize).ok_or(Error::Invalid)?)?;
-        self.0.memory = Some(memory);
+        firmware::init(
+            params
+                .cpus
+                .get(..params.nr_cpus as usize)
+                .ok_or(Error::Invalid)?,
+        )?;
         Ok([0; 3])
     }
 
     fn enable_cpu(&mut self) -> Result<[u64; 3], Error> {
         let memory = self.memory()?;
-        let regime = (memory.vtcr(), memory.host_root().raw(), memory.host_tree().bits());
+        let regime = (
+            memory.vtcr(),
+            memory.host_root().raw(),
+            memory.host_tree().bits(),
+        );
         cpu::enable(PerCpu::current(), regime)?;
         Ok([0; 3])
     }
 
     fn finalise(&mut self) -> Result<[u64; 3], Error> {
         let cpus = || PerCpu::all().iter().map(PerCpu::phase);
-        if cpus().any(|phase| phase == Phase::Entered) || cpus().all(|phase| phase == Phase::Outside) {
+        if cpus().any(|phase| phase == Phase::Entered)
+            || cpus().all(|phase| phase == Phase::Outside)
+        {
             return Err(Error::Busy);
         }
         self.memory()?;
@@ -171,7 +202,7 @@ impl Handler for Calls<'_, '_> {
                     .iter()
                     .zip(0..nr_cpus)
                     .filter(|(_, n)| cpu == u64::MAX || cpu == *n)
-                    .fold(0, |sum, (this, _)| sum.wrapping_add(this.counter(stat))),
+                    .fold(0u64, |sum, (this, _)| sum.wrapping_add(this.counter(stat))),
             },
         };
         Ok([value, 0, 0])
@@ -183,22 +214,26 @@ impl Handler for Calls<'_, '_> {
     }
 
     fn pool_donate(&mut self, pfn: u64, nr: u64) -> Result<[u64; 3], Error> {
-        let pages = self.memory()?.pool_donate(&mut Physical::LINEAR, pfn, nr)?;
+        let pages = self
+            .memory()?
+            .pool_donate(&mut Physical::linear(), pfn, nr)?;
         Ok([pages, 0, 0])
     }
 
     fn pool_reclaim(&mut self) -> Result<[u64; 3], Error> {
-        let (pfn, pages) = self.memory()?.pool_reclaim(&mut Physical::LINEAR)?;
+        let (pfn, pages) = self.memory()?.pool_reclaim(&mut Physical::linear())?;
         Ok([pfn, pages, 0])
     }
 
     fn share(&mut self, pfn: u64) -> Result<[u64; 3], Error> {
-        self.memory()?.host_share_el2(&mut Physical::LINEAR, pfn)?;
+        self.memory()?
+            .host_share_el2(&mut Physical::linear(), pfn)?;
         Ok([0; 3])
     }
 
     fn unshare(&mut self, pfn: u64) -> Result<[u64; 3], Error> {
-        self.memory()?.host_unshare_el2(&mut Physical::LINEAR, pfn)?;
+        self.memory()?
+            .host_unshare_el2(&mut Physical::linear(), pfn)?;
         Ok([0; 3])
     }
 
@@ -212,20 +247,31 @@ impl Handler for Calls<'_, '_> {
     }
 }
 
-/// Maps the metadata and builds the state of memory.
+/// Maps the metadata and builds the state of memory. Not inlined: its frame is large, and the trap
+/// handler's would be.
+#[cold]
+#[inline(never)]
 fn memory(
     params: &'static BootParams,
     el2: El2Map<Page>,
     mut pool: BootPool,
 ) -> Result<Memory<'static, Page>, Error> {
-    let chunks = params.meta.get(..params.nr_meta as usize).ok_or(Error::Invalid)?;
-    let mut meta: Chunks<'static> = [const { &mut [] }; MAX_META_CHUNKS];
+    let chunks = params
+        .meta
+        .get(..params.nr_meta as usize)
+        .ok_or(Error::Invalid)?;
+    let mut meta: Chunks<'static> = core::array::from_fn(|_| <&mut [PageWord]>::default());
     for (slot, chunk) in meta.iter_mut().zip(chunks) {
         if !crate::layout::in_phys_limit(*chunk) {
             return Err(Error::NotSupported);
         }
         let mut frames = BootFrames::<Page>::new(&mut pool);
-        el2.map_linear(&mut Physical::LINEAR, &mut frames, Phys::new(chunk.base), chunk.size)?;
+        el2.map_linear(
+            &mut Physical::linear(),
+            &mut frames,
+            Phys::new(chunk.base),
+            chunk.size,
+        )?;
         *slot = words(*chunk);
     }
     let (_, layout) = boot::carveout();
@@ -239,7 +285,7 @@ fn memory(
         pa_bits: cpu::least_pa_bits()?,
         fwb: false,
     };
-    Memory::new(&mut Physical::LINEAR, boot)
+    Memory::new(&mut Physical::linear(), boot)
 }
 
 /// A chunk of metadata as EL2 sees it.

@@ -20,8 +20,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use mvirt_abi::{Error, Stat, MAX_CPUS};
 use mvirt_hyp::cpu::{Feature, IdRegs};
 use mvirt_hyp::errata::{Mitigations, OnEntry};
-use mvirt_hyp::sysreg::{choose, Kept, Snapshot, Step, This};
 use mvirt_hyp::pgtable::stage2::pa_bits;
+use mvirt_hyp::sysreg::{choose, Kept, Snapshot, Step, This};
 
 use crate::entry::{el2_exit_release, leave_offset, vectors, Frame, Harden};
 use crate::layout::PAGE_SHIFT;
@@ -166,7 +166,10 @@ impl PerCpu {
     pub fn count(&self, stat: Stat) {
         let counter = &self.counters[stat as usize];
         // Only this CPU writes it: no read-modify-write is needed.
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        counter.store(
+            counter.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
     }
 
     /// Reads a counter.
@@ -214,9 +217,11 @@ impl PerCpu {
             }
             OnEntry::ClearBhb => Harden::ClearBhb,
         };
-        self.retranslates.store(needs.retranslate, Ordering::Relaxed);
+        self.retranslates
+            .store(needs.retranslate, Ordering::Relaxed);
         self.par_barrier.store(needs.par_barrier, Ordering::Relaxed);
-        self.speculative_at.store(needs.speculative_at, Ordering::Relaxed);
+        self.speculative_at
+            .store(needs.speculative_at, Ordering::Relaxed);
         if needs.repeat_tlbi {
             machine::repeat_tlbi();
         }
@@ -290,8 +295,12 @@ pub fn enable(this: &PerCpu, regime: Regime) -> Result<(), Error> {
     }
     let found = &this.found;
     found.hcr.store(read_sysreg!("hcr_el2"), Ordering::Relaxed);
-    found.vtcr.store(read_sysreg!("vtcr_el2"), Ordering::Relaxed);
-    found.vttbr.store(read_sysreg!("vttbr_el2"), Ordering::Relaxed);
+    found
+        .vtcr
+        .store(read_sysreg!("vtcr_el2"), Ordering::Relaxed);
+    found
+        .vttbr
+        .store(read_sysreg!("vttbr_el2"), Ordering::Relaxed);
     apply(this, regime, false)?;
     this.set_phase(Phase::Enabled);
     Ok(())
@@ -315,9 +324,17 @@ fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
     }
     let snapshot = *choose(this.index() as usize, ids.midr(), &*SNAPSHOTS.lock())
         .map_err(|_| Error::NotSupported)?;
-    let cpu = This { ids, mpidr: read_sysreg!("mpidr_el1"), fwb: false, watch };
+    let cpu = This {
+        ids,
+        mpidr: read_sysreg!("mpidr_el1"),
+        fwb: false,
+        watch,
+    };
     let steps = snapshot.replay(&cpu).map_err(|_| Error::NotSupported)?;
-    let walks = this.speculative_at.load(Ordering::Relaxed).then(Stage1Walks::stop);
+    let walks = this
+        .speculative_at
+        .load(Ordering::Relaxed)
+        .then(Stage1Walks::stop);
     // SAFETY: the host's tables are built; the host runs only after the ERET, when all of it is in
     // force.
     unsafe {
@@ -360,7 +377,10 @@ const SCTLR_M: u64 = 1;
 
 impl Stage1Walks {
     fn stop() -> Stage1Walks {
-        let walks = Stage1Walks { tcr: host_tcr(), sctlr: host_sctlr() };
+        let walks = Stage1Walks {
+            tcr: host_tcr(),
+            sctlr: host_sctlr(),
+        };
         set_host_tcr(walks.tcr | TCR_EPD);
         isb();
         set_host_sctlr(walks.sctlr | SCTLR_M);
@@ -411,7 +431,12 @@ impl PerCpu {
                 write_sysreg!("hcr_el2", get(&found.hcr));
                 write_sysreg!("vttbr_el2", get(&found.vttbr));
                 write_sysreg!("vtcr_el2", get(&found.vtcr));
-                core::arch::asm!("isb", "tlbi alle1", "dsb nsh", options(nostack, preserves_flags));
+                core::arch::asm!(
+                    "isb",
+                    "tlbi alle1",
+                    "dsb nsh",
+                    options(nostack, preserves_flags)
+                );
             }
             write_sysreg!("vbar_el2", get(&found.vbar));
         }

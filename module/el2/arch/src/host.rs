@@ -95,7 +95,10 @@ fn hvc(this: &PerCpu, frame: &mut Frame, imm: u16) {
 
 fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     let far = read_sysreg!("far_el2");
-    let regs = FaultRegisters { far, hpfar: read_sysreg!("hpfar_el2") };
+    let regs = FaultRegisters {
+        far,
+        hpfar: read_sysreg!("hpfar_el2"),
+    };
     let ipa = match abort.address(regs, this.retranslates()) {
         FaultAddress::Ipa(ipa) => Some(ipa),
         FaultAddress::Translate => match translate(frame, abort, far) {
@@ -173,7 +176,12 @@ fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {
     };
     set_tvm(false);
     match first_write(&fresh) {
-        FirstWrite::Finish { sctlr, pc, pstate, x0 } => {
+        FirstWrite::Finish {
+            sctlr,
+            pc,
+            pstate,
+            x0,
+        } => {
             set_host_sctlr(sctlr);
             frame.elr = pc;
             frame.spsr = pstate;
@@ -189,7 +197,11 @@ fn inject(frame: &mut Frame, exception: Exception) {
     let ids = id_regs();
     let gcscr = if ids.has(Feature::Gcs) {
         // GCSCR_EL1, or GCSCR_EL12.
-        if e2h() { read_sysreg!("s3_5_c2_c5_0") } else { read_sysreg!("s3_0_c2_c5_0") }
+        if e2h() {
+            read_sysreg!("s3_5_c2_c5_0")
+        } else {
+            read_sysreg!("s3_0_c2_c5_0")
+        }
     } else {
         0
     };
@@ -200,7 +212,9 @@ fn inject(frame: &mut Frame, exception: Exception) {
         vbar: host_vbar(),
         gcscr,
     };
-    let taken = exception.take(&host, &ids).expect("the host runs at EL0 or EL1");
+    let taken = exception
+        .take(&host, &ids)
+        .expect("the host runs at EL0 or EL1");
     frame.spsr = taken.pstate;
     frame.elr = taken.pc;
     set_host_spsr(taken.spsr);

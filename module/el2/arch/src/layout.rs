@@ -54,5 +54,8 @@ pub const fn stack_base(cpu: u64) -> u64 {
 
 /// True if the range lies wholly in physical memory that EL2 can map.
 pub fn in_phys_limit(range: PhysRange) -> bool {
-    range.base.checked_add(range.size).is_some_and(|end| end <= PHYS_LIMIT)
+    range
+        .base
+        .checked_add(range.size)
+        .is_some_and(|end| end <= PHYS_LIMIT)
 }

@@ -27,9 +27,18 @@ pub struct Physical {
 
 impl Physical {
     /// With the MMU on.
-    pub const LINEAR: Physical = Physical { offset: LINEAR_BASE };
+    pub const fn linear() -> Physical {
+        // INVARIANT: all code that is not `boot::build` runs with the MMU on.
+        Physical {
+            offset: LINEAR_BASE,
+        }
+    }
+
     /// With the MMU off, on the first CPU before it enters.
-    pub const MMU_OFF: Physical = Physical { offset: 0 };
+    pub const fn mmu_off() -> Physical {
+        // INVARIANT: for `boot::build` alone.
+        Physical { offset: 0 }
+    }
 
     fn pointer(&self, phys: Phys) -> *mut u64 {
         (phys.raw() + self.offset) as *mut u64
@@ -52,7 +61,11 @@ fn finish_tlbi() {
     unsafe {
         asm!("dsb ish", options(nostack, preserves_flags));
         if REPEAT_TLBI.load(Ordering::Relaxed) {
-            asm!("tlbi vae2is, xzr", "dsb ish", options(nostack, preserves_flags));
+            asm!(
+                "tlbi vae2is, xzr",
+                "dsb ish",
+                options(nostack, preserves_flags)
+            );
         }
         asm!("isb", options(nostack, preserves_flags));
     }
@@ -140,7 +153,11 @@ impl Machine for Physical {
     fn tlb_flush_host_all(&mut self) {
         // SAFETY: as above; VTTBR_EL2 is the host's, so this is all of the host's VMID.
         unsafe {
-            asm!("dsb ishst", "tlbi vmalls12e1is", options(nostack, preserves_flags));
+            asm!(
+                "dsb ishst",
+                "tlbi vmalls12e1is",
+                options(nostack, preserves_flags)
+            );
         }
         finish_tlbi();
     }

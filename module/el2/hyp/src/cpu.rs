@@ -213,7 +213,10 @@ impl IdRegs {
     pub const fn has_granule(&self, shift: u32) -> bool {
         let (stage1, stage2) = match shift {
             12 => (bits(self.mmfr0, 28, 4) <= 1, bits(self.mmfr0, 40, 4)),
-            14 => (matches!(bits(self.mmfr0, 20, 4), 1 | 2), bits(self.mmfr0, 32, 4)),
+            14 => (
+                matches!(bits(self.mmfr0, 20, 4), 1 | 2),
+                bits(self.mmfr0, 32, 4),
+            ),
             _ => return false,
         };
         stage1 && stage2 != 1
@@ -266,7 +269,10 @@ mod tests {
 
     #[test]
     fn granules() {
-        let ids = |mmfr0| IdRegs { mmfr0, ..IdRegs::default() };
+        let ids = |mmfr0| IdRegs {
+            mmfr0,
+            ..IdRegs::default()
+        };
         // Cortex-A76: TGran4 0, TGran16 1, no separate stage 2.
         let a76 = ids(0x10_0000);
         assert!(a76.has_granule(12) && a76.has_granule(14) && !a76.has_granule(16));

@@ -263,7 +263,11 @@ impl Snapshot {
     ///
     /// `read` is called once for each register that is there, in the order of [`Kept::ALL`].
     pub fn take(ids: &IdRegs, mut read: impl FnMut(Kept) -> u64) -> Snapshot {
-        let mut snapshot = Snapshot { taken: 0, values: [0; COUNT], midr: ids.midr() };
+        let mut snapshot = Snapshot {
+            taken: 0,
+            values: [0; COUNT],
+            midr: ids.midr(),
+        };
         // Their rows come before those that depend on them.
         let (mut hcr, mut cptr) = (0, 0);
         for (n, (&kept, value)) in Kept::ALL.iter().zip(&mut snapshot.values).enumerate() {
@@ -289,7 +293,9 @@ impl Snapshot {
     /// The value found in a register, if the CPU had it.
     pub fn get(&self, kept: Kept) -> Option<u64> {
         let n = kept as usize;
-        (self.taken & (1 << n) != 0).then(|| self.values.get(n).copied()).flatten()
+        (self.taken & (1 << n) != 0)
+            .then(|| self.values.get(n).copied())
+            .flatten()
     }
 
     /// The writes that give `this` CPU the registers, in order, with an ISB at the end.
@@ -304,7 +310,9 @@ impl Snapshot {
             return Err(Missing(kept));
         }
         let steps = self.wanted(this).flat_map(move |&kept| {
-            let write = self.get(kept).map(|found| Step::Write(kept, value(kept, found, this)));
+            let write = self
+                .get(kept)
+                .map(|found| Step::Write(kept, value(kept, found, this)));
             [write, kept.needs_isb().then_some(Step::Isb)]
         });
         Ok(steps.flatten().chain([Step::Isb]))
@@ -313,7 +321,9 @@ impl Snapshot {
     fn wanted<'a>(&'a self, this: &'a This) -> impl Iterator<Item = &'static Kept> + 'a {
         let hcr = self.get(Kept::Hcr).unwrap_or(0);
         let cptr = self.get(Kept::Cptr).unwrap_or(0);
-        Kept::ALL.iter().filter(move |kept| kept.present(&this.ids, hcr, cptr))
+        Kept::ALL
+            .iter()
+            .filter(move |kept| kept.present(&this.ids, hcr, cptr))
     }
 }
 

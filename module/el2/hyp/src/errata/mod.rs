@@ -203,7 +203,10 @@ impl Mitigations {
             clean_by_invalidate: unknown,
             par_barrier: unknown,
         };
-        for row in ROWS.iter().filter(|row| Some(row.core) == core && row.covers(midr)) {
+        for row in ROWS
+            .iter()
+            .filter(|row| Some(row.core) == core && row.covers(midr))
+        {
             match row.verdict {
                 Verdict::Handled(how) => mitigations.add(how),
                 Verdict::NotAffected(_) => {}
@@ -258,7 +261,11 @@ fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnE
         || fw.wa1 == Support::Unneeded;
     if !v2_safe && fw.wa1 == Support::Required {
         // Either call makes the predictor forget, branch history included.
-        let call = if fw.wa3 == Support::Required { WORKAROUND_3 } else { WORKAROUND_1 };
+        let call = if fw.wa3 == Support::Required {
+            WORKAROUND_3
+        } else {
+            WORKAROUND_1
+        };
         return (OnEntry::Firmware(call), false);
     }
     let bhb = core.map_or(SpectreBhb::IdRegister, Core::spectre_bhb);

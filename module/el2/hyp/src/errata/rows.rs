@@ -13,15 +13,33 @@ use Core::*;
 const ALL: (u8, u8) = (0x00, 0xff);
 
 const fn handled(core: Core, erratum: u32, revisions: (u8, u8), how: super::Handled) -> Row {
-    Row { core, erratum, first: revisions.0, last: revisions.1, verdict: Verdict::Handled(how) }
+    Row {
+        core,
+        erratum,
+        first: revisions.0,
+        last: revisions.1,
+        verdict: Verdict::Handled(how),
+    }
 }
 
 const fn unaffected(core: Core, erratum: u32, revisions: (u8, u8), why: super::NotAffected) -> Row {
-    Row { core, erratum, first: revisions.0, last: revisions.1, verdict: Verdict::NotAffected(why) }
+    Row {
+        core,
+        erratum,
+        first: revisions.0,
+        last: revisions.1,
+        verdict: Verdict::NotAffected(why),
+    }
 }
 
 const fn refused(core: Core, erratum: u32, revisions: (u8, u8), why: super::Refused) -> Row {
-    Row { core, erratum, first: revisions.0, last: revisions.1, verdict: Verdict::Refused(why) }
+    Row {
+        core,
+        erratum,
+        first: revisions.0,
+        last: revisions.1,
+        verdict: Verdict::Refused(why),
+    }
 }
 
 /// All rows. Revisions are `0xXY` for rXpY, first and last affected.

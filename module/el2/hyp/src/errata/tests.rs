@@ -13,21 +13,34 @@ use crate::doc_check::check_table;
 /// module supports by name, with the numbers in its third column.
 const REGISTERED: &[(Core, &[u32])] = &[
     (Core::CortexA35, &[]),
-    (Core::CortexA53, &[826319, 827319, 824069, 819472, 845719, 843419]),
+    (
+        Core::CortexA53,
+        &[826319, 827319, 824069, 819472, 845719, 843419],
+    ),
     (Core::CortexA55, &[1024718, 1530923, 2441007]),
     (Core::CortexA57, &[832075, 852523, 834220, 1319537, 1742098]),
     (Core::CortexA72, &[853709, 1319367, 1655431]),
-    (Core::CortexA76, &[1188873, 1418040, 1165522, 1286807, 1463225, 1490853, 3324349, 4193800]),
+    (
+        Core::CortexA76,
+        &[
+            1188873, 1418040, 1165522, 1286807, 1463225, 1490853, 3324349, 4193800,
+        ],
+    ),
     (Core::CortexA77, &[1491015, 1508412, 3324348, 4193798]),
     (Core::CortexA78, &[3324344, 4193791]),
     (Core::CortexA78ae, &[4193793]),
     (Core::CortexA78c, &[3324346, 3324347, 4193794]),
     (
         Core::CortexA510,
-        &[2457168, 2064142, 2038923, 1902691, 2051678, 2077057, 2441009, 2658417, 3117295],
+        &[
+            2457168, 2064142, 2038923, 1902691, 2051678, 2077057, 2441009, 2658417, 3117295,
+        ],
     ),
     (Core::CortexA520, &[2966298]),
-    (Core::CortexA710, &[2119858, 2054223, 2224489, 3324338, 4193788]),
+    (
+        Core::CortexA710,
+        &[2119858, 2054223, 2224489, 3324338, 4193788],
+    ),
     (Core::CortexA715, &[2645198, 3456084]),
     (Core::CortexA720, &[3456091]),
     (Core::CortexA725, &[3456106, 3821522]),
@@ -37,8 +50,16 @@ const REGISTERED: &[(Core, &[u32])] = &[
     (Core::CortexX3, &[3324335, 4193786]),
     (Core::CortexX4, &[3194386, 4118414]),
     (Core::CortexX925, &[3324334, 4193781]),
-    (Core::NeoverseN1, &[1188873, 1418040, 1349291, 1490853, 1542419, 3324349, 4193800]),
-    (Core::NeoverseN2, &[2139208, 2067961, 2253138, 3324339, 4193789]),
+    (
+        Core::NeoverseN1,
+        &[
+            1188873, 1418040, 1349291, 1490853, 1542419, 3324349, 4193800,
+        ],
+    ),
+    (
+        Core::NeoverseN2,
+        &[2139208, 2067961, 2253138, 3324339, 4193789],
+    ),
     (Core::NeoverseV1, &[1619801, 3324341, 4193790]),
     (Core::A64fx, &[10001]),
     (Core::QemuMax, &[]),
@@ -51,7 +72,10 @@ fn midr(core: Core, revision: u32) -> u64 {
 }
 
 fn ids(midr: u64) -> IdRegs {
-    IdRegs { midr, ..IdRegs::default() }
+    IdRegs {
+        midr,
+        ..IdRegs::default()
+    }
 }
 
 fn of(ids: &IdRegs) -> Mitigations {
@@ -62,7 +86,10 @@ fn of(ids: &IdRegs) -> Mitigations {
 fn every_registered_erratum_has_a_verdict() {
     for (core, errata) in REGISTERED {
         for erratum in *errata {
-            let rows = ROWS.iter().filter(|r| r.core == *core && r.erratum == *erratum).count();
+            let rows = ROWS
+                .iter()
+                .filter(|r| r.core == *core && r.erratum == *erratum)
+                .count();
             assert_eq!(rows, 1, "{} {erratum}", core.name());
         }
         for row in ROWS.iter().filter(|r| r.core == *core) {
@@ -87,14 +114,32 @@ fn models_are_unique() {
 #[test]
 fn revisions() {
     let midr = Midr::from_register(0x412f_d053);
-    assert_eq!((midr.implementer(), midr.part(), midr.revision()), (0x41, 0xd05, 0x23));
+    assert_eq!(
+        (midr.implementer(), midr.part(), midr.revision()),
+        (0x41, 0xd05, 0x23)
+    );
     for row in ROWS {
         assert!(row.first <= row.last);
         let covers = |rev: u32| row.covers(Midr::from_register(self::midr(row.core, rev)));
         let (first, last) = (u32::from(row.first), u32::from(row.last));
-        assert!(covers(first) && covers(last), "{} {}", row.core.name(), row.erratum);
-        assert!(first == 0 || !covers(first - 1), "{} {}", row.core.name(), row.erratum);
-        assert!(last == 0xff || !covers(last + 1), "{} {}", row.core.name(), row.erratum);
+        assert!(
+            covers(first) && covers(last),
+            "{} {}",
+            row.core.name(),
+            row.erratum
+        );
+        assert!(
+            first == 0 || !covers(first - 1),
+            "{} {}",
+            row.core.name(),
+            row.erratum
+        );
+        assert!(
+            last == 0xff || !covers(last + 1),
+            "{} {}",
+            row.core.name(),
+            row.erratum
+        );
     }
 }
 
@@ -138,7 +183,10 @@ fn known_cores() {
         (0x51ff_804f, 1, OnEntry::Loop(24), no, no, no, no, no, no),
     ];
     for (midr, csv2, on_entry, at, tlbi, again, clean, par, open) in table {
-        let ids = IdRegs { pfr0: csv2 << 56, ..ids(midr) };
+        let ids = IdRegs {
+            pfr0: csv2 << 56,
+            ..ids(midr)
+        };
         let expected = Mitigations {
             on_entry,
             spectre_v2_open: open,
@@ -169,15 +217,27 @@ fn an_unknown_core_gets_what_is_harmless() {
 #[test]
 fn id_registers_promise_better_than_the_list() {
     let x1 = midr(Core::CortexX1, 0x10);
-    let csv2 = |n: u64| IdRegs { pfr0: n << 56, ..ids(x1) };
+    let csv2 = |n: u64| IdRegs {
+        pfr0: n << 56,
+        ..ids(x1)
+    };
     assert_eq!(of(&csv2(1)).on_entry, OnEntry::Loop(32));
     assert_eq!(of(&csv2(2)).on_entry, OnEntry::Loop(32));
     assert_eq!(of(&csv2(3)).on_entry, OnEntry::Nothing);
-    let ecbhb = IdRegs { mmfr1: 1 << 60, ..csv2(2) };
+    let ecbhb = IdRegs {
+        mmfr1: 1 << 60,
+        ..csv2(2)
+    };
     assert_eq!(of(&ecbhb).on_entry, OnEntry::Nothing);
-    let clrbhb = IdRegs { isar2: 1 << 28, ..csv2(2) };
+    let clrbhb = IdRegs {
+        isar2: 1 << 28,
+        ..csv2(2)
+    };
     assert_eq!(of(&clrbhb).on_entry, OnEntry::ClearBhb);
-    let both = IdRegs { isar2: 1 << 28, ..ecbhb };
+    let both = IdRegs {
+        isar2: 1 << 28,
+        ..ecbhb
+    };
     assert_eq!(of(&both).on_entry, OnEntry::Nothing);
 }
 
@@ -189,7 +249,10 @@ fn firmware() {
     assert_eq!(Support::from_features(u64::MAX), Unknown);
     assert_eq!(Support::from_features(0xffff_ffff), Unknown);
     assert_eq!(Support::from_features(2), Unknown);
-    let (wa1, wa3) = (OnEntry::Firmware(WORKAROUND_1), OnEntry::Firmware(WORKAROUND_3));
+    let (wa1, wa3) = (
+        OnEntry::Firmware(WORKAROUND_1),
+        OnEntry::Firmware(WORKAROUND_3),
+    );
     let a72 = midr(Core::CortexA72, 0x03);
     let a64fx = midr(Core::A64fx, 0x10);
     // (MIDR, CSV2, WORKAROUND_1, WORKAROUND_3, on entry, open)
@@ -205,22 +268,37 @@ fn firmware() {
         (a64fx, 1, Unknown, Unknown, OnEntry::Loop(132), false),
     ];
     for (midr, csv2, wa1, wa3, on_entry, open) in table {
-        let ids = IdRegs { pfr0: csv2 << 56, ..ids(midr) };
+        let ids = IdRegs {
+            pfr0: csv2 << 56,
+            ..ids(midr)
+        };
         let got = Mitigations::of(&ids, &Workarounds { wa1, wa3 }).unwrap();
         let case = (midr, csv2, wa1, wa3);
-        assert_eq!((got.on_entry, got.spectre_v2_open), (on_entry, open), "{case:x?}");
+        assert_eq!(
+            (got.on_entry, got.spectre_v2_open),
+            (on_entry, open),
+            "{case:x?}"
+        );
     }
 }
 
 #[test]
 fn refusals() {
     let c1_pro = |revision, sme: u64, revidr| {
-        let ids = IdRegs { pfr1: sme << 24, revidr, ..ids(midr(Core::C1Pro, revision)) };
+        let ids = IdRegs {
+            pfr1: sme << 24,
+            revidr,
+            ..ids(midr(Core::C1Pro, revision))
+        };
         Mitigations::of(&ids, &Workarounds::default()).err()
     };
     let refused = Some((4_193_714, Refused::EarlyDvmSync));
     assert_eq!(c1_pro(0x00, 2, 0), refused);
-    assert_eq!(c1_pro(0x11, 2, 1), refused, "REVIDR_EL1 counts for r1p2 only");
+    assert_eq!(
+        c1_pro(0x11, 2, 1),
+        refused,
+        "REVIDR_EL1 counts for r1p2 only"
+    );
     assert_eq!(c1_pro(0x12, 2, 0), refused);
     assert_eq!(c1_pro(0x12, 2, 1), None);
     assert_eq!(c1_pro(0x13, 2, 0), None);

@@ -83,8 +83,14 @@ impl Slot {
             State::OffPending => true,
         };
         self.generation = self.generation.wrapping_add(1);
-        self.state = State::OnPending { entry, was_off_pending };
-        Ok(Ticket { slot: n, generation: self.generation })
+        self.state = State::OnPending {
+            entry,
+            was_off_pending,
+        };
+        Ok(Ticket {
+            slot: n,
+            generation: self.generation,
+        })
     }
 
     /// The firmware refused the CPU_ON of `ticket`.
@@ -92,8 +98,15 @@ impl Slot {
         if ticket.generation != self.generation {
             return;
         }
-        if let State::OnPending { was_off_pending, .. } = self.state {
-            self.state = if was_off_pending { State::OffPending } else { State::Offline };
+        if let State::OnPending {
+            was_off_pending, ..
+        } = self.state
+        {
+            self.state = if was_off_pending {
+                State::OffPending
+            } else {
+                State::Offline
+            };
             self.generation = self.generation.wrapping_add(1);
         }
     }

@@ -15,7 +15,9 @@ fn why(x0: u64, x1: u64) -> Option<Refusal> {
 
 /// Every fast call of the standard service in both forms that is refused.
 fn refused_numbers(form: u64) -> Vec<u64> {
-    (0..=0xffff).filter(|n| why(form | n, 0).is_some()).collect()
+    (0..=0xffff)
+        .filter(|n| why(form | n, 0).is_some())
+        .collect()
 }
 
 #[test]
@@ -23,15 +25,38 @@ fn psci_goes_to_the_relay() {
     for function in Function::ALL {
         for id in [function.id(), function.id32()] {
             let smc64 = id & SMC64 != 0;
-            let expected = Smc::Psci(Identifier::Known { function: *function, smc64 });
-            assert_eq!(Smc::classify(0, u64::from(id), 0), expected, "{}", function.name());
+            let expected = Smc::Psci(Identifier::Known {
+                function: *function,
+                smc64,
+            });
+            assert_eq!(
+                Smc::classify(0, u64::from(id), 0),
+                expected,
+                "{}",
+                function.name()
+            );
             // The SVE hint and the upper half of x0 are no part of the identifier.
             let spelled = 0xdead_beef_0000_0000 | u64::from(id | SVE_HINT);
-            assert_eq!(Smc::classify(0, spelled, 0), expected, "{}", function.name());
+            assert_eq!(
+                Smc::classify(0, spelled, 0),
+                expected,
+                "{}",
+                function.name()
+            );
         }
     }
-    for id in [0x8400_0016, 0x8400_001f, 0xc400_0000, 0xc400_0002, 0xc400_001f] {
-        assert_eq!(Smc::classify(0, id, 0), Smc::Psci(Identifier::Unknown), "{id:#x}");
+    for id in [
+        0x8400_0016,
+        0x8400_001f,
+        0xc400_0000,
+        0xc400_0002,
+        0xc400_001f,
+    ] {
+        assert_eq!(
+            Smc::classify(0, id, 0),
+            Smc::Psci(Identifier::Unknown),
+            "{id:#x}"
+        );
     }
     assert_eq!(Smc::classify(0, 0x8400_0020, 0), refuse(Refusal::Sdei));
 }
@@ -51,10 +76,21 @@ fn exactly_these_standard_services_are_refused() {
 
 #[test]
 fn ff_a_errors_have_ff_a_s_shape() {
-    for id in [0x8400_0066, 0xc400_0066, 0x8400_0073, 0xc400_0072, 0x8400_0077, 0xc400_0087] {
+    for id in [
+        0x8400_0066,
+        0xc400_0066,
+        0x8400_0073,
+        0xc400_0072,
+        0x8400_0077,
+        0xc400_0087,
+    ] {
         let expected = [0x8400_0060, 0, 0xffff_ffff, 0];
         match Smc::classify(0, id, 0) {
-            Smc::Refuse { result, clears_x4_to_x7: true, .. } => assert_eq!(result, expected),
+            Smc::Refuse {
+                result,
+                clears_x4_to_x7: true,
+                ..
+            } => assert_eq!(result, expected),
             other => panic!("{id:#x}: {other:?}"),
         }
     }
@@ -63,11 +99,25 @@ fn ff_a_errors_have_ff_a_s_shape() {
 #[test]
 fn ff_a_features_tell_the_truth() {
     // FFA_FEATURES of a call that is refused, in any spelling.
-    for x1 in [0x8400_0066, 0xc400_0066, 0x8400_0073, 0xc400_0087, 0xc401_0071, 0x1_8400_0071] {
+    for x1 in [
+        0x8400_0066,
+        0xc400_0066,
+        0x8400_0073,
+        0xc400_0087,
+        0xc401_0071,
+        0x1_8400_0071,
+    ] {
         assert_eq!(why(0x8400_0064, x1), Some(Refusal::FfaFeatures), "{x1:#x}");
     }
     // Of a call that is forwarded, of a feature identifier, of something that is not FF-A.
-    for x1 in [0x8400_0063, 0xc400_006f, 0x1, 0x71, 0x8000_0071, 0x0400_0071] {
+    for x1 in [
+        0x8400_0063,
+        0xc400_006f,
+        0x1,
+        0x71,
+        0x8000_0071,
+        0x0400_0071,
+    ] {
         assert_eq!(why(0x8400_0064, x1), None, "{x1:#x}");
     }
 }
@@ -99,7 +149,11 @@ fn other_owners_are_forwarded() {
 fn no_second_spelling() {
     for bit in 17..24 {
         for id in [0x8400_0003u64, 0xc400_0073, 0xc400_0021, 0x8200_0000] {
-            assert_eq!(why(id | 1 << bit, 0), Some(Refusal::ReservedBits), "{id:#x} bit {bit}");
+            assert_eq!(
+                why(id | 1 << bit, 0),
+                Some(Refusal::ReservedBits),
+                "{id:#x} bit {bit}"
+            );
         }
     }
     // The hint does not hide a refused call.
@@ -107,7 +161,11 @@ fn no_second_spelling() {
     assert_eq!(why(0xc401_0021, 0), Some(Refusal::Sdei));
     for imm in [1, 0x8000, 0xffff] {
         match Smc::classify(imm, 0x8400_0000, 0) {
-            Smc::Refuse { why: Refusal::Immediate, result, clears_x4_to_x7: false } => {
+            Smc::Refuse {
+                why: Refusal::Immediate,
+                result,
+                clears_x4_to_x7: false,
+            } => {
                 assert_eq!(result[0], u64::MAX);
             }
             other => panic!("#{imm:#x}: {other:?}"),
@@ -127,7 +185,15 @@ fn hvc() {
     }
     let past_end = Call::ALL.last().unwrap().id() + 1;
     // KVM's UID query and its host calls, PSCI by HVC, all 64 bits of a stub call's number.
-    for x0 in [5, 0x1_0000_0003, 0x8600_ff01, 0xc600_0001, 0x8400_0000, past_end, u64::MAX] {
+    for x0 in [
+        5,
+        0x1_0000_0003,
+        0x8600_ff01,
+        0xc600_0001,
+        0x8400_0000,
+        past_end,
+        u64::MAX,
+    ] {
         assert_eq!(Hvc::classify(0, x0), Hvc::Unknown, "{x0:#x}");
     }
     assert_eq!(Hvc::classify(1, 0), Hvc::Unknown);

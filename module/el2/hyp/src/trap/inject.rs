@@ -138,8 +138,16 @@ impl Exception {
                     };
                     // ISV is 0 for an abort that stage 1 reports, so that the fields of the
                     // instruction stay 0 and IL is 1 (ISS encoding for a Data Abort).
-                    let wnr = if abort.access == Access::Write { ISS_WNR } else { 0 };
-                    let cm = if abort.is_cache_maintenance { ISS_CM } else { 0 };
+                    let wnr = if abort.access == Access::Write {
+                        ISS_WNR
+                    } else {
+                        0
+                    };
+                    let cm = if abort.is_cache_maintenance {
+                        ISS_CM
+                    } else {
+                        0
+                    };
                     (esr(ec, cm | wnr | DFSC_ALIGNMENT), Some(far))
                 }
             },
