@@ -39,7 +39,9 @@ fragments() { # the fragments of a variant, in the order in which they are merge
 sources() { awk -v v="$version" '!/^#/ && $1 == v { print $2, $3, $4 }' "$config/kernels"; }
 known_versions() { awk '!/^#/ && NF { print $1 }' "$config/kernels" | sort -u | paste -sd' '; }
 
-patches() { find "$root/scripts/patches/$version" -name '*.patch' 2>/dev/null | sort; }
+patches() { # none, or those of this version in their order
+	[ ! -d "$root/scripts/patches/$version" ] || find "$root/scripts/patches/$version" -name '*.patch' | sort
+}
 
 checked() { # FILE SHA256: is it the file that was pinned?
 	[ -f "$1" ] && [ "$(sha256 "$1")" = "$2" ]

@@ -7,7 +7,9 @@
 # Sourced, never run. A script that sources it prints its result on standard output and nothing
 # else, so that others can read it.
 
-set -euo pipefail
+set -eEuo pipefail
+# No script ends without a word: what set -e stops is named.
+trap 'echo "$0: line $LINENO: \"$BASH_COMMAND\" failed with status $?" >&2' ERR
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Outside the checkout: a clean clone on the same machine finds its kernels again.
@@ -17,7 +19,9 @@ verbose=${V:-0}
 
 # clang and rustc are looked up by these names everywhere; LLVM=-19 makes Kbuild agree.
 llvm=${LLVM_VERSION:-19}
-export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH:/usr/sbin:/sbin"
+# What scripts/setup.sh builds or fetches for itself goes into the cache, not into the system.
+tools=$cache/tools
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH:$tools/bin:/usr/sbin:/sbin"
 
 if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
 	dim=$'\e[2m' bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'
@@ -130,24 +134,39 @@ apt_private() {
 	echo "$dir/apt.conf"
 }
 
-# Where Kbuild finds the Rust that matches: rustup's toolchain, else Debian's rustc-web.
+# Debian's Rust has no standard library for arm64; scripts/setup.sh puts one here.
+debian_sysroot=$cache/rust-sysroot
+
+library_of() { # the library source that belongs to a rustc, or nothing
+	local version dir
+	version=$("$1" --version | cut -d' ' -f2)
+	for dir in "$("$1" --print sysroot)/lib/rustlib/src/rust/library" "/usr/src/rustc-$version/library"; do
+		if [ -f "$dir/core/src/lib.rs" ]; then
+			echo "$dir"
+			return
+		fi
+	done
+}
+
+# The Rust that the kernel, the module and the tool are built with: the caller's RUSTC, rustup's
+# toolchain, else Debian's, whichever comes first with the source of its library.
 rust_env() {
-	if [ -z "${RUSTC:-}" ]; then
-		if have rustup; then RUSTC=$(rustup which rustc); else RUSTC=$(command -v rustc || true); fi
-	fi
-	[ -n "$RUSTC" ] || die "no rustc: scripts/setup.sh host"
-	if [ -z "${RUST_LIB_SRC:-}" ]; then
-		local version
-		version=$("$RUSTC" --version | cut -d' ' -f2)
-		for RUST_LIB_SRC in "$("$RUSTC" --print sysroot)/lib/rustlib/src/rust/library" \
-			"/usr/src/rustc-$version/library"; do
-			[ -f "$RUST_LIB_SRC/core/src/lib.rs" ] && break
-		done
-	fi
-	[ -f "$RUST_LIB_SRC/core/src/lib.rs" ] ||
-		die "rustc $("$RUSTC" --version) has no library source: scripts/setup.sh kernel"
-	LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
-	export RUSTC RUST_LIB_SRC LIBCLANG_PATH
+	local candidate candidates=()
+	[ -z "${RUSTC:-}" ] || candidates+=("$RUSTC")
+	! have rustup || candidates+=("$(rustup which rustc 2>/dev/null || true)")
+	candidates+=(/usr/bin/rustc)
+	for candidate in "${candidates[@]}"; do
+		[ -x "$candidate" ] || continue
+		RUST_LIB_SRC=${RUST_LIB_SRC:-$(library_of "$candidate")}
+		[ -n "$RUST_LIB_SRC" ] || continue
+		RUSTC=$candidate
+		# cargo, clippy and rustfmt come from where the compiler comes from
+		PATH=$(dirname "$RUSTC"):$PATH
+		LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
+		export RUSTC RUST_LIB_SRC LIBCLANG_PATH PATH
+		return
+	done
+	die "no rustc with the source of its library: scripts/setup.sh host"
 }
 
 # The arguments that every call of Kbuild here shares.
