@@ -99,6 +99,7 @@
  *	EINVAL	@size is below MVIRT_INFO_SIZE_VER1, or @flags is not 0
  *	E2BIG	@size is above the page size
  *	EFAULT	the structure is not in readable and writable memory
+ *	EIO	EL2 refused to tell a counter
  */
 struct mvirt_info {
 	__u32 size;

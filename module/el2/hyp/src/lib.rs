@@ -5,3 +5,12 @@
 //! trait, and the `sim` crate calls it with a fake one.
 #![no_std]
 #![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod cpu;
+pub mod psci;
+pub mod smccc;
+pub mod sysreg;
+pub mod trap;
