@@ -86,5 +86,5 @@ busybox=${BUSYBOX:-$cache/busybox/busybox}
 stage_root
 (cd "$stage" && find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$out/initramfs.gz"
 
-"${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" \
+exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" \
 	--kernel "$kdir/arch/arm64/boot/Image" --label "$version-$variant" "${tests[@]}"

@@ -13,6 +13,10 @@ RESULT = re.compile(r"^(not )?ok (\d+)(?: -)? *(.*?)(?:\s*# ?(SKIP|XFAIL|TODO)\b
 PLAN = re.compile(r"^1\.\.(\d+)(?: # SKIP *(.*))?$")
 BEGIN = re.compile(r"^begin (.+)$")
 END = re.compile(r"^end (\d+)$")
+# What the kernel's test harness says around the diagnosis.
+CHATTER = re.compile(
+    r"^TAP version|^#\s+(RUN|OK|FAIL) |: Test (failed|terminated)|^# (Starting|Totals)"
+)
 # What a healthy kernel never prints, whatever the test does to it.
 COMPLAINT = re.compile(
     r"Unable to handle kernel|Internal error|Kernel panic|kernel BUG at|\bBUG:|\bWARNING:"
@@ -74,8 +78,8 @@ class Console:
                 self._add(self._program, "skip", plan[2] or "no reason given", now)
         elif result := RESULT.match(text):
             self._result(result, now)
-        else:
-            self._notes.append(text)
+        elif not CHATTER.search(text):
+            self._notes.append(text.removeprefix("# "))
 
     def _result(self, found: re.Match, now: tuple[float, float]) -> None:
         self._seen += 1
@@ -110,7 +114,8 @@ class Console:
     def verdict(self, powered_off: bool, status: str, report: tuple[str, ...]) -> list[Case]:
         """What the boot as a whole adds: nothing if all went as it should."""
         if report:
-            ended = Case("the machine stops", "pass" if powered_off else "fail", status)
+            stopped = powered_off and not self.done
+            ended = Case("the machine stops", "pass" if stopped else "fail", status)
             return [*self._report(report), ended]
         extra = []
         if self._program:

@@ -95,6 +95,8 @@ class ConsoleTest(unittest.TestCase):
         self.assertEqual(results(console, report=wanted), ["pass"] * 3)
         self.assertIn("fail", results(console, report=wanted[::-1]))
         self.assertIn("fail", results(console, report=wanted, powered_off=False))
+        survived = read([*HEALTHY[:1], "finished"], raw)
+        self.assertIn("fail", results(survived, report=wanted))
 
 
 class PlanTest(unittest.TestCase):

@@ -53,8 +53,6 @@ FIXTURE_SETUP(hostile)
 	ASSERT_LT(0, nr_pfns) {
 		TH_LOG("no page belongs to EL2");
 	}
-	if (nr_pfns > MAX_PAGES)
-		nr_pfns = MAX_PAGES / 2;
 	self->denied = el2_stat(self->fd, EL2_STAT_TRAP_FAULT_DENIED);
 }
 

@@ -198,7 +198,7 @@ static void find_bad_pfns(int fd)
 	uint64_t el2[16];
 	size_t nr_el2 = el2_find_pages(fd, el2, ARRAY_SIZE(el2));
 
-	for (i = 0; i < nr_el2 && i < ARRAY_SIZE(el2) / 2; i++)
+	for (i = 0; i < nr_el2; i++)
 		add_bad_pfn(el2[i]);
 	add_bad_pfn(0);
 	add_bad_pfn(0x09000000 / sysconf(_SC_PAGESIZE));

@@ -82,29 +82,54 @@ int el2_read_regs(int fd, struct el2_reg regs[EL2_MAX_REGS])
 	return -1;
 }
 
+/* EL2 has its memory in blocks of at least this many pages, so one of them is found in each. */
+#define STRIDE	16
+
+static bool is_el2s(int fd, uint64_t pfn)
+{
+	struct el2_page page;
+
+	return !el2_page_state(fd, pfn, &page) && page.owner == EL2_OWNER_EL2;
+}
+
+/* Keeps every @step-th page that is found; when the array is full, every other one makes room. */
+struct sample {
+	uint64_t *pfns;
+	size_t max, kept, found, step;
+};
+
+static void sample_add(struct sample *s, uint64_t pfn)
+{
+	size_t i;
+
+	if (s->kept == s->max) {
+		for (i = 0; 2 * i < s->max; i++)
+			s->pfns[i] = s->pfns[2 * i];
+		s->kept = i;
+		s->step *= 2;
+	}
+	if (s->found++ % s->step == 0)
+		s->pfns[s->kept++] = pfn;
+}
+
 size_t el2_find_pages(int fd, uint64_t *pfns, size_t max)
 {
+	struct sample sample = { .pfns = pfns, .max = max, .step = 1 };
 	struct phys_range ram[MAX_RAM_RANGES];
-	size_t nr = ram_ranges(ram, MAX_RAM_RANGES);
-	size_t found = 0, kept = 0, step = 1, i;
-	struct el2_page page;
-	uint64_t pfn;
+	size_t nr = ram_ranges(ram, MAX_RAM_RANGES), i;
+	uint64_t pfn, next = 0, from;
 
 	for (i = 0; i < nr; i++) {
-		for (pfn = ram[i].first_pfn; pfn <= ram[i].last_pfn; pfn++) {
-			if (el2_page_state(fd, pfn, &page) || page.owner != EL2_OWNER_EL2)
+		for (pfn = ram[i].first_pfn; pfn <= ram[i].last_pfn; pfn += STRIDE) {
+			if (pfn < next || !is_el2s(fd, pfn))
 				continue;
-			/* When the array is full, every other one makes room for the rest. */
-			if (found++ % step == 0) {
-				if (kept == max) {
-					for (kept = 0; 2 * kept < max; kept++)
-						pfns[kept] = pfns[2 * kept];
-					step *= 2;
-				}
-				if ((found - 1) % step == 0)
-					pfns[kept++] = pfn;
-			}
+			/* Back to the block's first page, then on to its last. */
+			for (from = pfn; from > next && from > ram[i].first_pfn &&
+					 is_el2s(fd, from - 1); from--)
+				;
+			for (next = from; next <= ram[i].last_pfn && is_el2s(fd, next); next++)
+				sample_add(&sample, next);
 		}
 	}
-	return found;
+	return sample.kept;
 }

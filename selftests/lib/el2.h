@@ -49,7 +49,7 @@ int64_t el2_page_state(int fd, uint64_t pfn, struct el2_page *page);
 bool el2_answers(int fd);
 /* All EL2 registers of the calling CPU; how many, or -1 if EL2 does not answer. */
 int el2_read_regs(int fd, struct el2_reg regs[EL2_MAX_REGS]);
-/* Finds up to @max pages that EL2 owns, spread over all that there are; how many there are. */
+/* Finds up to @max pages that EL2 owns, spread over all that there are; how many it found. */
 size_t el2_find_pages(int fd, uint64_t *pfns, size_t max);
 
 #endif /* MVIRT_SELFTEST_EL2_H */
