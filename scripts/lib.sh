@@ -9,7 +9,7 @@
 
 set -eEuo pipefail
 # No script ends without a word: what set -e stops is named.
-trap 'echo "$0: line $LINENO: \"$BASH_COMMAND\" failed with status $?" >&2' ERR
+trap 'echo "${BASH_SOURCE[0]}: line $LINENO: \"$BASH_COMMAND\" failed with status $?" >&2' ERR
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Outside the checkout: a clean clone on the same machine finds its kernels again.
@@ -171,3 +171,33 @@ rust_env() {
 
 # The arguments that every call of Kbuild here shares.
 kbuild_args=(LLVM="-$llvm" ARCH=arm64 -j"$jobs")
+
+# copy_module PLACE: the module's sources, uapi beside them, as Kbuild builds them. Without times, so
+# that a checkout that touched every file rebuilds nothing; what a former copy left is removed, and
+# what Kbuild made there stays.
+copy_module() {
+	local place=$1 file
+	mkdir -p "$place"
+	rsync --recursive --links --perms --checksum "$root/module/" "$place/"
+	rsync --recursive --links --perms --checksum "$root/uapi/" "$place/uapi/"
+	(cd "$root" && find module -type f -printf '%P\n' && find uapi -type f) | LC_ALL=C sort >"$place/.sources.new"
+	if [ -f "$place/.sources" ]; then
+		LC_ALL=C comm -13 "$place/.sources.new" "$place/.sources" | while read -r file; do rm -f "${place:?}/$file"; done
+	fi
+	mv "$place/.sources.new" "$place/.sources"
+}
+
+# Counts of a section (test, lint, selftest), shown as they come and left in build/results for
+# scripts/check.sh to add up.
+passed=0 failed=0 skipped=0
+passes() { passed=$((passed + ${2:-1})) && say pass "$1"; }
+fails() { failed=$((failed + ${2:-1})) && say "${red}fail${plain}${bold}" "$1"; }
+skips() { skipped=$((skipped + ${2:-1})) && say skip "$1"; }
+
+# tally SECTION: notes the counts; fails if one failed or nothing ran at all.
+tally() {
+	mkdir -p "$root/build/results"
+	echo "$passed $failed $skipped" >"$root/build/results/$1.counts"
+	[ $((passed + failed)) -gt 0 ] || die "$1: nothing ran"
+	[ "$failed" = 0 ]
+}

@@ -46,6 +46,9 @@ pub struct BootParams {
     pub nr_meta: u32,
     /// [`BOOT_ALLOW_RELEASE`] and its like.
     pub flags: u32,
+    /// Physical address of a page of the host's, which holds a [`Report`](super::Report). It is
+    /// shared with EL2 for good.
+    pub report: u64,
     /// MPIDR_EL1 affinity fields of each CPU that may ever run the host, in the order of EL1's
     /// logical CPU numbers; from the device tree for those that are offline.
     pub cpus: [u64; MAX_CPUS],
