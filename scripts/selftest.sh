@@ -62,27 +62,31 @@ build_modules() {
 	logged "$out/modules.log" make -C "$kdir" M="$out/modules" "${kbuild_args[@]}" modules
 }
 
-# What goes into the initramfs, as scripts/rootfs.sh takes it.
-files=()
-add_test() { # NAME: its scripts, and the programs made of its C files
-	local file
-	while read -r file; do
-		files+=("$file:/selftests/$1/$(basename "$file")")
-	done < <(find "$root/selftests/$1" "$out/bin/$1" -maxdepth 1 -type f -perm -u+x 2>/dev/null)
-}
+# A runner that cannot see a failure would pass everything.
+logged "$out-runner.log" "$root/scripts/selftest/test_runner.py"
 
 say build "selftests for Linux $version ($variant)"
 logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" -j"$jobs"
 build_modules
-files+=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")
+# What goes into the initramfs, as scripts/rootfs.sh takes it.
+files=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")
 files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt.ko")
 if grep -q 'load mvirt-crash' <<<"$planned"; then
 	files+=("${MVIRT_CRASH_KO:-$("$root/scripts/module.sh" "${kernel[@]}" --crash-test)}:/modules/mvirt-crash.ko")
 fi
-files+=("$out/modules/hostile.ko:/modules/hostile.ko" "$root/selftests/lib/load:/selftests/lib/load")
+files+=("$out/modules/hostile.ko:/modules/hostile.ko")
 files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
-while read -r test; do add_test "$test"; done < <(cut -d' ' -f1 <<<"$planned" | sort -u)
+# Scripts, and the programs made of the C files.
+while read -r file; do
+	files+=("$file:/selftests/$(basename "$(dirname "$file")")/$(basename "$file")")
+done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x ! -name init.sh)
 "$root/scripts/rootfs.sh" --init "$root/selftests/lib/init.sh" --output "$out/initramfs.gz" "${files[@]}"
 
+images=(--kernel "$kdir/arch/arm64/boot/Image")
+if grep -q '^intree-builtin ' <<<"$planned"; then
+	builtin=$("$root/scripts/kernel-intree.sh" y "${kernel[@]}")
+	images+=(--kernel "builtin=$builtin/arch/arm64/boot/Image")
+fi
+
 exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" \
-	--kernel "$kdir/arch/arm64/boot/Image" --label "$version-$variant" "${tests[@]}"
+	"${images[@]}" --label "$version-$variant" "${tests[@]}"
