@@ -88,5 +88,5 @@ if grep -q '^intree-builtin ' <<<"$planned"; then
 	images+=(--kernel "builtin=$builtin/arch/arm64/boot/Image")
 fi
 
-exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" \
+exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
 	"${images[@]}" --label "$version-$variant" "${tests[@]}"

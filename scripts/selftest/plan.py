@@ -16,6 +16,7 @@ A test is a directory below selftests/ with a test.toml:
     host = "..."                 replaces DEFAULT_HOST on the command line
     machine = "..."              replaces DEFAULT_MACHINE
     dtb = ["-ts / name value"]   fdtput edits of QEMU's device tree
+    entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     kernel = "builtin"           boots that kind of kernel instead of the one under test
     report = ["regex", ...]      the boot ends in a panic whose console shows these, in this order
@@ -53,6 +54,7 @@ class Boot:
     host: str = DEFAULT_HOST
     machine: str = DEFAULT_MACHINE
     dtb: tuple[str, ...] = ()
+    entry: str = ""
     poweroff: bool = True
     kernel: str = ""
     report: tuple[str, ...] = ()
