@@ -42,49 +42,51 @@ while [ $# -gt 0 ]; do
 done
 
 runner=(python3 "$root/scripts/selftest/run.py" --tests "$root/selftests" --matrix "$matrix" --only "$only")
+planned=$("${runner[@]}" --list "${tests[@]}") || exit
 if [ "$list" = 1 ]; then
-	exec "${runner[@]}" --list "${tests[@]}"
+	echo "$planned"
+	exit
 fi
 
 out=$root/build/selftest/$version-$variant
-stage=$out/root
-kdir=$("$root/scripts/kernel.sh" --version "$version" --variant "$variant")
+kernel=(--version "$version" --variant "$variant")
+kdir=$("$root/scripts/kernel.sh" "${kernel[@]}")
 # The harness comes from the kernel that mvirt is made for, whatever is booted.
 source=$(KDIR='' "$root/scripts/kernel.sh" --version 6.18.15 --source)
 
-build_modules() { # the test-only modules; Kbuild wants them in a directory that it may write to
+# The test-only modules. Kbuild wants them in a directory that it may write to.
+build_modules() {
 	rust_env
 	mkdir -p "$out/modules"
 	cp -u "$root"/selftests/modules/* "$root/selftests/lib/hostile.h" "$out/el2_abi.h" "$out/modules/"
 	logged "$out/modules.log" make -C "$kdir" M="$out/modules" "${kbuild_args[@]}" modules
 }
 
-stage_root() {
-	local test
-	rm -rf "$stage"
-	mkdir -p "$stage"/{bin,dev,proc,sys,tmp,modules,selftests/lib}
-	cp "$busybox" "$stage/bin/busybox"
-	ln -s busybox "$stage/bin/sh"
-	cp "$root/selftests/lib/init.sh" "$stage/init"
-	cp "$root/selftests/lib/load" "$source/tools/testing/selftests/kselftest/ktap_helpers.sh" "$stage/selftests/lib/"
-	for test in "$root"/selftests/*/test.toml; do
-		test=$(basename "$(dirname "$test")")
-		mkdir -p "$stage/selftests/$test"
-		find "$root/selftests/$test" -maxdepth 1 -type f -perm -u+x -exec cp {} "$stage/selftests/$test/" \;
-		[ ! -d "$out/bin/$test" ] || cp "$out/bin/$test"/* "$stage/selftests/$test/"
-	done
-	cp "$out/modules/hostile.ko" "$mvirt_module" "$stage/modules/"
-	cp "$tool" "$stage/bin/mvirt"
-}
+# A runner that cannot see a failure would pass everything.
+logged "$out-runner.log" "$root/scripts/selftest/test_runner.py"
 
 say build "selftests for Linux $version ($variant)"
 logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" -j"$jobs"
 build_modules
-mvirt_module=${MVIRT_KO:-$root/build/module-$version-$variant/mvirt.ko}
-tool=${MVIRT_TOOL:-$root/target/aarch64-unknown-linux-musl/tool/mvirt}
-busybox=${BUSYBOX:-$cache/busybox/busybox}
-stage_root
-(cd "$stage" && find . | sort | cpio --quiet -o -H newc -R 0:0 | gzip -1) >"$out/initramfs.gz"
+# What goes into the initramfs, as scripts/rootfs.sh takes it.
+files=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")
+files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt.ko")
+if grep -q 'load mvirt-crash' <<<"$planned"; then
+	files+=("${MVIRT_CRASH_KO:-$("$root/scripts/module.sh" "${kernel[@]}" --crash-test)}:/modules/mvirt-crash.ko")
+fi
+files+=("$out/modules/hostile.ko:/modules/hostile.ko")
+files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
+# Scripts, and the programs made of the C files.
+while read -r file; do
+	files+=("$file:/selftests/$(basename "$(dirname "$file")")/$(basename "$file")")
+done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x ! -name init.sh)
+"$root/scripts/rootfs.sh" --init "$root/selftests/lib/init.sh" --output "$out/initramfs.gz" "${files[@]}"
 
-exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" \
-	--kernel "$kdir/arch/arm64/boot/Image" --label "$version-$variant" "${tests[@]}"
+images=(--kernel "$kdir/arch/arm64/boot/Image")
+if grep -q '^intree-builtin ' <<<"$planned"; then
+	builtin=$("$root/scripts/kernel-intree.sh" y "${kernel[@]}")
+	images+=(--kernel "builtin=$builtin/arch/arm64/boot/Image")
+fi
+
+exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
+	"${images[@]}" --label "$version-$variant" "${tests[@]}"

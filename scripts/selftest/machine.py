@@ -16,8 +16,19 @@ QEMU = "qemu-system-aarch64"
 # panic=-1 reboots at once after a panic, and -no-reboot makes that an exit of QEMU.
 # printk.devkmsg lifts the limit on how much a test may write into the log.
 COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkmsg=on"
+# Where a boot's own entry lies: clear of the kernel, and of the initrd at 128 MiB.
+ENTRY = 0x50000000
 # A machine that says it is done has this long to power itself off, in seconds.
 POWER_OFF = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """What machines boot: kernels by kind, the initramfs, the directory of entry blobs."""
+
+    kernels: dict[str, pathlib.Path]
+    initrd: pathlib.Path
+    blobs: pathlib.Path
 
 
 @dataclasses.dataclass
@@ -57,15 +68,19 @@ def _device_tree(boot: Boot, machine: list[str], directory: pathlib.Path) -> lis
     return ["-dtb", str(blob)]
 
 
-def command(boot: Boot, kernel: pathlib.Path, initrd: pathlib.Path, tmp: pathlib.Path) -> list[str]:
+def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     """QEMU's command line for a boot."""
     machine = ["-M", boot.machine, "-cpu", boot.cpu, "-smp", str(boot.smp), "-m", boot.mem]
     machine += ["-display", "none", "-nic", "none"]
     append = " ".join(filter(None, (COMMAND_LINE, boot.host, boot.append)))
     programs = ";".join(boot.programs)
     argv = [QEMU, *machine, "-serial", "stdio", "-monitor", "none", "-no-reboot"]
-    argv += ["-kernel", str(kernel), "-initrd", str(initrd)]
+    argv += ["-kernel", str(images.kernels[boot.kernel])]
+    argv += ["-initrd", str(images.initrd)]
     argv += ["-append", f'{append} selftest="{boot.test}:{programs}"']
+    if boot.entry:
+        blob = images.blobs / boot.entry
+        argv += ["-device", f"loader,file={blob},addr={ENTRY:#x},cpu-num=0,force-raw=on"]
     return argv + (_device_tree(boot, machine, tmp) if boot.dtb else [])
 
 
@@ -92,13 +107,13 @@ def _watch(process: subprocess.Popen, reader: _Reader, console: Console, boot: B
     return f"timeout after {boot.timeout} s"
 
 
-def run(boot: Boot, kernel: pathlib.Path, initrd: pathlib.Path, logs: pathlib.Path) -> Outcome:
+def run(boot: Boot, images: Images, logs: pathlib.Path) -> Outcome:
     """Boots, waits, judges. The log holds the command line and the whole console."""
     log = logs / f"{boot.slug}.log"
     start = time.monotonic()
     console = Console()
     with tempfile.TemporaryDirectory(prefix="mvirt-selftest-") as tmp:
-        argv = command(boot, kernel, initrd, pathlib.Path(tmp))
+        argv = command(boot, images, pathlib.Path(tmp))
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}
         process = subprocess.Popen(argv, stderr=subprocess.STDOUT, **pipes)
         reader = _Reader(process.stdout, start)

@@ -24,6 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show the boots, boot nothing")
     parser.add_argument("--kernel", action="append", default=[], metavar="[KIND=]IMAGE")
     parser.add_argument("--initrd", type=pathlib.Path)
+    parser.add_argument("--blobs", type=pathlib.Path, help="directory of the entries of boots")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--label", default="", help="the kernel's name in the report")
@@ -38,12 +39,12 @@ def _kernels(given: list[str]) -> dict[str, pathlib.Path]:
 
 
 def _boot_all(boots: list[plan.Boot], options: argparse.Namespace, report: Report) -> None:
-    kernels = _kernels(options.kernel)
+    images = machine.Images(_kernels(options.kernel), options.initrd, options.blobs)
     logs = options.build / "logs"
     logs.mkdir(parents=True, exist_ok=True)
 
     def one(boot: plan.Boot) -> None:
-        report.add(machine.run(boot, kernels[boot.kernel], options.initrd, logs))
+        report.add(machine.run(boot, images, logs))
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for future in [pool.submit(one, b) for b in boots]:

@@ -63,8 +63,9 @@ TEST_F_TIMEOUT(no_memory, refused_until_there_is_enough, 120)
 	EXPECT_LT(3, order) {
 		TH_LOG("taken over without a block of 8 pages");
 	}
-	if (error)
+	if (error) {
 		EXPECT_EQ(0, load_module("mvirt", ""));
+	}
 	EXPECT_TRUE(el2_answers(self->hostile));
 }
 
