@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! One case for each function and each refusal; `tests/psci.rs` has the interleavings.
 
+use std::string::{String, ToString};
+use std::vec::Vec;
+use std::{format, vec};
+
 use super::*;
+use crate::doc_check::check_table;
 use crate::trap::Encoding;
 
 const EL2: u64 = 0x1_4000_0100;
@@ -186,32 +191,61 @@ fn cpu_off_and_freeze() {
         let Action::Call { regs, then } = action else { panic!("{action:?}") };
         assert_eq!((regs, then), ([u64::from(id), 0x1_0000, 0, 0], Then::Off(0)));
         assert!(then.may_lose_context());
-        assert_eq!(relay.state(0), Some(State::OffPending));
-        assert_eq!(relay.enter(0), Err(Uncalled::State(State::OffPending)));
+        assert_eq!(relay.state(0), Some(State::Offline));
+        assert_eq!(relay.enter(0), Err(Uncalled::State(State::Offline)));
         let denied = ReturnCode::Denied.to_x0();
         assert_eq!(relay.complete(then, denied), denied);
         assert_eq!(relay.state(0), Some(State::Online));
     }
 }
 
-#[test]
-fn a_denied_cpu_off_outlives_the_cpu_on_that_raced_it() {
+/// CPU 0 calls CPU_OFF, CPU 1 calls CPU_ON for it, the firmware denies the CPU_OFF.
+fn denied_off_with_cpu_on_under_way() -> (Relay, Then) {
     let mut relay = relay();
     assert!(relay.adopt(1));
     let Action::Call { then: off, .. } = call(&mut relay, 0x8400_0002, [0; 3]) else { panic!() };
-    let on_cpu0 = Identifier::decode(0xc400_0003).unwrap();
-    let action = relay.decide(1, on_cpu0, [0x0, GOOD, 5], |_| true);
+    let action = cpu_on_from_cpu1(&mut relay, 5);
     let Action::Call { then: on, .. } = action else { panic!("{action:?}") };
     relay.complete(off, ReturnCode::Denied.to_x0());
     assert_eq!(relay.state(0), Some(State::Online));
-    // CPU 0 tries again before CPU 1 hears of its failure, and a third CPU turns it on.
+    assert_eq!(cpu_on_from_cpu1(&mut relay, 6), code(ReturnCode::AlreadyOn));
+    (relay, on)
+}
+
+fn cpu_on_from_cpu1(relay: &mut Relay, x0: u64) -> Action {
+    relay.decide(1, Identifier::decode(0xc400_0003).unwrap(), [0x0, GOOD, x0], |_| true)
+}
+
+#[test]
+fn an_attempt_outlives_a_denied_cpu_off() {
+    let (mut relay, on) = denied_off_with_cpu_on_under_way();
+    // CPU 0 goes after all before the firmware works on the CPU_ON, which then succeeds.
     let Action::Call { .. } = call(&mut relay, 0x8400_0002, [0; 3]) else { panic!() };
-    let action = relay.decide(1, on_cpu0, [0x0, GOOD, 6], |_| true);
-    let Action::Call { then: newer, .. } = action else { panic!("{action:?}") };
+    assert_eq!(cpu_on_from_cpu1(&mut relay, 6), code(ReturnCode::OnPending));
+    relay.complete(on, 0);
+    let entry = EntryPoint { pc: GOOD, x0: 5 };
+    assert_eq!(relay.enter(0).map(|a| a.entry), Ok(entry));
+}
+
+#[test]
+fn a_refused_attempt_leaves_an_online_cpu_alone() {
+    let (mut relay, on) = denied_off_with_cpu_on_under_way();
     relay.complete(on, ReturnCode::AlreadyOn.to_x0());
-    relay.complete(newer, 0);
-    let entry = EntryPoint { pc: GOOD, x0: 6 };
-    assert_eq!(relay.enter(0).map(|a| a.entry), Ok(entry), "the stale failure changed nothing");
+    assert_eq!(relay.state(0), Some(State::Online));
+    let Action::Call { .. } = call(&mut relay, 0x8400_0002, [0; 3]) else { panic!() };
+    assert_eq!(relay.state(0), Some(State::Offline));
+    assert_eq!(relay.enter(0), Err(Uncalled::State(State::Offline)));
+}
+
+#[test]
+fn a_stale_refusal_does_not_end_a_newer_attempt() {
+    let (mut relay, on) = denied_off_with_cpu_on_under_way();
+    let Action::Call { .. } = call(&mut relay, 0x8400_0002, [0; 3]) else { panic!() };
+    assert!(relay.enter(0).is_ok());
+    let Action::Call { .. } = call(&mut relay, 0x8400_0002, [0; 3]) else { panic!() };
+    let Action::Call { .. } = cpu_on_from_cpu1(&mut relay, 7) else { panic!() };
+    relay.complete(on, ReturnCode::InternalFailure.to_x0());
+    assert_eq!(relay.enter(0).map(|a| a.entry.x0), Ok(7));
 }
 
 #[test]
@@ -347,4 +381,48 @@ fn the_first_write_of_a_kernel() {
     for (cpu, why) in odd {
         assert_eq!(first_write(&cpu), FirstWrite::LetThrough(why), "{cpu:x?}");
     }
+}
+
+/// What the relay does about a call with usable arguments, in words.
+fn behaviour(id: u32) -> &'static str {
+    let mut relay = relay();
+    let number = id & 0x1f;
+    // CPU_ON and AFFINITY_INFO take a CPU, the suspends an entry point first or second.
+    let x = match number {
+        3 => [0x1, 0x5000_0000, 0],
+        4 => [0x1, 0, 0],
+        _ => [0x5000_0000, 0x5000_0000, 0],
+    };
+    match call(&mut relay, id, x) {
+        Action::Answer(_) if number == 0 => "answered by EL2",
+        Action::Answer(_) if number == 10 => "passed on if the function has a row here",
+        Action::Answer(_) => panic!("{id:#x}"),
+        Action::Call { then: Then::CpuOn(_), .. } => "relayed with EL2's entry point",
+        Action::Call { then: Then::Suspend(_), .. } => {
+            "relayed with EL2's entry point; returns or resumes"
+        }
+        Action::Call { then: Then::Off(_), .. } => "relayed; the CPU is off unless it returns",
+        Action::Call { then: Then::Pass, .. } if number == 4 => {
+            "from EL2's state where the CPU is on or pending, else passed on"
+        }
+        Action::Call { then: Then::Pass, .. } => "passed on",
+    }
+}
+
+#[test]
+fn the_documentation_shows_the_functions() {
+    let header = ["Function", "SMC32", "SMC64", "What EL2 does"];
+    let mut rows: Vec<Vec<String>> = vec![header.map(String::from).to_vec()];
+    for function in Function::ALL {
+        let smc64 = function.has_smc64();
+        let what = behaviour(function.id());
+        assert_eq!(what, behaviour(function.id32()), "{}", function.name());
+        rows.push(vec![
+            function.name().to_string(),
+            format!("{:#010x}", function.id32()),
+            if smc64 { format!("{:#010x}", function.id()) } else { "none".to_string() },
+            what.to_string(),
+        ]);
+    }
+    check_table("psci-relay.rst", "functions", &rows);
 }
