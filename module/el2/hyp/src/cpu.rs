@@ -114,8 +114,6 @@ pub enum Feature {
     Spe,
     /// FEAT_SPE that EL3 left to EL2: PMBIDR_EL1.P is 0. Else PMSCR_EL2 traps to EL3.
     SpeAtEl2,
-    /// FEAT_TRF: ID_AA64DFR0_EL1.TraceFilt.
-    Trf,
     /// FEAT_BRBE: ID_AA64DFR0_EL1.BRBE.
     Brbe,
     /// FEAT_LOR: ID_AA64MMFR1_EL1.LO.
@@ -142,7 +140,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, for tests and for the documentation.
-    pub const ALL: [Feature; 24] = [
+    pub const ALL: [Feature; 23] = [
         Feature::Base,
         Feature::Hcx,
         Feature::Fgt,
@@ -155,7 +153,6 @@ impl Feature {
         Feature::MpamHcr,
         Feature::Spe,
         Feature::SpeAtEl2,
-        Feature::Trf,
         Feature::Brbe,
         Feature::Lor,
         Feature::Gcs,
@@ -184,7 +181,6 @@ impl Feature {
             Feature::MpamHcr => "MPAM and MPAMIDR_EL1.HAS_HCR = 1",
             Feature::Spe => "ID_AA64DFR0_EL1.PMSVer >= 1",
             Feature::SpeAtEl2 => "ID_AA64DFR0_EL1.PMSVer >= 1 and PMBIDR_EL1.P = 0",
-            Feature::Trf => "ID_AA64DFR0_EL1.TraceFilt >= 1",
             Feature::Brbe => "ID_AA64DFR0_EL1.BRBE >= 1",
             Feature::Lor => "ID_AA64MMFR1_EL1.LO >= 1",
             Feature::Gcs => "ID_AA64PFR1_EL1.GCS >= 1",
@@ -246,7 +242,6 @@ impl IdRegs {
             Feature::MpamHcr => mpam && bits(self.mpamidr, 17, 1) == 1,
             Feature::Spe => spe,
             Feature::SpeAtEl2 => spe && bits(self.pmbidr, 4, 1) == 0,
-            Feature::Trf => bits(self.dfr0, 40, 4) >= 1,
             Feature::Brbe => bits(self.dfr0, 52, 4) >= 1,
             Feature::Lor => bits(self.mmfr1, 16, 4) >= 1,
             Feature::Gcs => bits(self.pfr1, 44, 4) >= 1,

@@ -61,10 +61,11 @@ macro_rules! for_each_kept_register {
             Mpam2 MPAM2_EL2 (3 4 10 5 0) Mpam Found;
             Mpamhcr MPAMHCR_EL2 (3 4 10 4 0) MpamHcr Found;
             Mpamvpmv MPAMVPMV_EL2 (3 4 10 4 1) MpamHcr Found;
-            // Profiling, branch records and trace see EL1, as the kernel set them up, but not EL2.
+            // Profiling and branch records see EL1, as the kernel set them up, but not EL2. Trace
+            // does not see EL2 as long as TRFCR_EL2 stays what reset made it; it is not touched,
+            // because firmware may trap it to EL3 without saying so (MDCR_EL3.TTRF).
             Pmscr PMSCR_EL2 (3 4 9 9 0) SpeAtEl2 NoEl2Recording;
             Brbcr BRBCR_EL2 (2 4 9 0 0) Brbe NoEl2Recording;
-            Trfcr TRFCR_EL2 (3 4 1 2 1) Trf NoEl2Recording;
             // EL1's registers that the kernel sets while it is at EL2.
             Lorc LORC_EL1 (3 0 10 4 3) Lor Zero;
             Gcscr GCSCR_EL1 (3 0 2 5 0) Gcs Zero;
@@ -122,8 +123,7 @@ pub enum Treatment {
     /// The value found, with EL2's own bits: [`host_hcr`].
     Host,
     /// The value found, without the bits that record what EL2 itself does (bits 1:0, the enables
-    /// for EL2 and for EL0 under it: PMSCR_EL2.{E2SPE, E0HSPE}, BRBCR_EL2.{E2BRE, E0HBRE},
-    /// TRFCR_EL2.{E2TRE, E0HTRE}).
+    /// for EL2 and for EL0 under it: PMSCR_EL2.{E2SPE, E0HSPE}, BRBCR_EL2.{E2BRE, E0HBRE}).
     NoEl2Recording,
     /// Zero, as the kernel does, whatever the register held at take-over.
     Zero,

@@ -12,8 +12,8 @@
 //! the lock and has [`Relay::complete`] work the result in. Between the two, the core may arrive,
 //! and other cores may call. A [`Ticket`] tells a late result from the state of a newer attempt.
 //!
-//! Invariant: for each slot at most one CPU_ON is with the firmware, and the entry it was made for
-//! is the one that the arriving core gets.
+//! Invariant: for each slot at most one CPU_ON is under way, and the entry point that it was made
+//! with is the one that the arriving core gets.
 
 mod boot;
 mod function;
@@ -171,7 +171,7 @@ impl Relay {
 
     /// The state of a slot.
     pub fn state(&self, slot: usize) -> Option<State> {
-        self.slots.get(..self.nr_cpus)?.get(slot).map(|s| s.state)
+        self.slots.get(..self.nr_cpus)?.get(slot).map(Slot::state)
     }
 
     /// The slot of the CPU with these affinity fields.
@@ -265,7 +265,7 @@ impl Relay {
             Then::CpuOn(ticket) => {
                 if !succeeded(x0) {
                     if let Some(slot) = self.slot(ticket.slot) {
-                        slot.on_failed(ticket);
+                        slot.on_refused(ticket);
                     }
                 }
             }
@@ -355,7 +355,7 @@ impl Relay {
             // code that was asked for does not run in any of these.
             Some(State::OnPending { .. }) => Action::Answer(AFFINITY_ON_PENDING),
             // EL2 does not see a core go: only the firmware knows.
-            Some(State::OffPending | State::Offline) => forwarded,
+            Some(State::Offline) => forwarded,
         }
     }
 

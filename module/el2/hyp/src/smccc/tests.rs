@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Function identifiers in all their spellings.
 
+use std::string::String;
 use std::vec::Vec;
+use std::{format, vec};
 
 use super::*;
+use crate::doc_check::check_table;
 use crate::psci::Function;
 
 fn why(x0: u64, x1: u64) -> Option<Refusal> {
@@ -198,4 +201,52 @@ fn hvc() {
     }
     assert_eq!(Hvc::classify(1, 0), Hvc::Unknown);
     assert_eq!(Hvc::classify(1, Call::Version.id()), Hvc::Unknown);
+}
+
+/// Ranges of numbers of the standard service that are refused for one reason.
+fn refused_ranges(reason: Refusal) -> String {
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    for n in (0..=0xffff).filter(|n| why(0x8400_0000 | n, 0x8400_0066) == Some(reason)) {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == n => *last = n,
+            _ => ranges.push((n, n)),
+        }
+    }
+    let text = |&(first, last): &(u64, u64)| {
+        if first == last {
+            format!("{first:#x}")
+        } else {
+            format!("{first:#x} to {last:#x}")
+        }
+    };
+    ranges.iter().map(text).collect::<Vec<_>>().join(", ")
+}
+
+#[test]
+fn the_documentation_shows_what_is_refused() {
+    let header = ["What", "Number, owner 4, SMC32 and SMC64", "Answer"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    for reason in Refusal::ALL {
+        let what = match reason {
+            Refusal::Immediate => "SMC with an immediate that is not 0",
+            Refusal::ReservedBits => "Fast call with bits 23:17 set",
+            Refusal::FfaMemory => "FF-A: RXTX_MAP, RXTX_UNMAP, MEM_*",
+            Refusal::FfaEntryPoint => "FF-A: SECONDARY_EP_REGISTER",
+            Refusal::FfaFeatures => "FF-A: FEATURES of one of those",
+            Refusal::Sdei => "SDEI",
+            Refusal::Drtm => "DRTM",
+            Refusal::FirmwareActivation => "Live firmware activation",
+            Refusal::Realm => "Realm management",
+        };
+        let numbers = match reason {
+            Refusal::Immediate | Refusal::ReservedBits => String::from("any"),
+            _ => refused_ranges(reason),
+        };
+        let answer = match refuse(reason) {
+            Smc::Refuse { clears_x4_to_x7: true, .. } => "FFA_ERROR, w2 = NOT_SUPPORTED",
+            _ => "NOT_SUPPORTED",
+        };
+        rows.push([what, &numbers, answer].map(String::from).to_vec());
+    }
+    check_table("psci-relay.rst", "refused", &rows);
 }

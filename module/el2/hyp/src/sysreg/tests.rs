@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The register list, and replays of snapshots on CPUs with other features.
 
+use std::string::{String, ToString};
 use std::vec::Vec;
+use std::{format, vec};
 
 use super::*;
 use crate::cpu::Feature;
+use crate::doc_check::check_table;
 
 /// ID registers of a core that has everything but E2H RES1.
 fn max() -> IdRegs {
@@ -15,7 +18,7 @@ fn max() -> IdRegs {
         pfr0: 1 << 24 | 1 << 32 | 1 << 40 | 1 << 44,
         pfr1: 1 << 4 | 3 << 8 | 2 << 24 | 1 << 36 | 1 << 44,
         pfr2: 1 << 12,
-        dfr0: 1 << 32 | 1 << 40 | 1 << 52,
+        dfr0: 1 << 32 | 1 << 52,
         dfr1: 1 << 48,
         smidr: 1 << 15,
         mpamidr: 1 << 17,
@@ -217,7 +220,7 @@ fn each_treatment() {
             Kept::Hcr => host_hcr(found, true, true),
             Kept::Vpidr => 0x000f_0510,
             Kept::Vmpidr => 0x8000_0003,
-            Kept::Pmscr | Kept::Brbcr | Kept::Trfcr => found & !3,
+            Kept::Pmscr | Kept::Brbcr => found & !3,
             Kept::Lorc | Kept::Gcscr | Kept::Gcscre0 | Kept::GcscrEl2 => 0,
             _ => found,
         };
@@ -273,4 +276,68 @@ fn which_snapshot() {
         "another revision"
     );
     assert_eq!(pick(9, other), Err(NoSnapshot(Midr::from_register(other))));
+}
+
+/// Which kernel sets a register: from el2_setup.h, hyp-stub.S and head.S of 6.18.15 and 7.3.4.
+fn kernel(kept: Kept) -> &'static str {
+    match kept {
+        Kept::Hcr => "both; 7.3 sets ATA too",
+        Kept::Hcrx => "both; 7.3 sets EnALS and EnASR too, for LS64",
+        Kept::GcscrEl2 => "neither: zero by the boot protocol",
+        Kept::Cptr | Kept::Cnthctl => "both; in the format of E2H as found",
+        Kept::Zcr | Kept::Smcr | Kept::Smprimap => "both, in finalise_el2_state",
+        Kept::Hdfgwtr2 => "both; 6.18 writes the value of HDFGRTR2_EL2, without nPMZR_EL0",
+        Kept::Mpam2 => "both, in finalise_el2_state; 7.3 sets EnMPAMSM",
+        Kept::Mpamhcr | Kept::Gcscr | Kept::Gcscre0 => "both, in finalise_el2_state",
+        Kept::Mpamvpmv => "neither: what MPAMHCR_EL2 would enable",
+        Kept::IchHfgrtr => "both; 7.3 leaves ICC_HAPR_EL1 out",
+        Kept::IchVctlr => "7.3",
+        Kept::Hstr
+        | Kept::Mdcr
+        | Kept::Cntvoff
+        | Kept::Vpidr
+        | Kept::Vmpidr
+        | Kept::Hfgrtr
+        | Kept::Hfgwtr
+        | Kept::Hfgitr
+        | Kept::Hdfgrtr
+        | Kept::Hdfgwtr
+        | Kept::Hafgrtr
+        | Kept::Hfgrtr2
+        | Kept::Hfgwtr2
+        | Kept::Hfgitr2
+        | Kept::Hdfgrtr2
+        | Kept::IccSre
+        | Kept::IchHcr
+        | Kept::IchHfgwtr
+        | Kept::IchHfgitr
+        | Kept::Pmscr
+        | Kept::Brbcr
+        | Kept::Lorc => "both",
+    }
+}
+
+#[test]
+fn the_documentation_shows_the_registers() {
+    let header = ["Register", "Encoding", "Exists if", "Replayed", "Kernel"];
+    let mut rows = vec![header.map(String::from).to_vec()];
+    for kept in Kept::ALL {
+        let e = kept.encoding();
+        let replayed = match kept.treatment() {
+            Treatment::Found => "as found",
+            Treatment::Host => "host's",
+            Treatment::NoEl2Recording => "without EL2",
+            Treatment::Zero => "zero",
+            Treatment::OwnMidr => "own MIDR",
+            Treatment::OwnMpidr => "own MPIDR",
+        };
+        rows.push(vec![
+            kept.name().to_string(),
+            format!("S{}_{}_C{}_C{}_{}", e.op0, e.op1, e.crn, e.crm, e.op2),
+            kept.feature().condition().to_string(),
+            replayed.to_string(),
+            kernel(*kept).to_string(),
+        ]);
+    }
+    check_table("el2-registers.rst", "registers", &rows);
 }
