@@ -27,13 +27,21 @@ enum Doing {
     /// Runs the host.
     Host,
     /// Made an SMC; `wanted` is the entry point that the host gave with it, if any.
-    Calling { regs: [u64; 4], then: Then, wanted: Option<EntryPoint> },
+    Calling {
+        regs: [u64; 4],
+        then: Then,
+        wanted: Option<EntryPoint>,
+    },
     /// The firmware is done with it, and EL2 is about to get the answer.
     Answered { x0: u64, then: Then },
     /// Off, or powered down in a suspend.
     Off,
     /// On its way to EL2's entry, because of the request for this entry point.
-    PoweringUp { wanted: EntryPoint, context: u64, is_resume: bool },
+    PoweringUp {
+        wanted: EntryPoint,
+        context: u64,
+        is_resume: bool,
+    },
 }
 
 struct Machine {
@@ -47,11 +55,19 @@ struct Machine {
 #[derive(Clone, Debug)]
 enum Step {
     /// The host on a CPU calls CPU_ON.
-    On { cpu: usize, target: u64, entry: EntryPoint },
+    On {
+        cpu: usize,
+        target: u64,
+        entry: EntryPoint,
+    },
     /// The host on a CPU calls CPU_OFF.
     Off { cpu: usize },
     /// The host on a CPU calls CPU_SUSPEND.
-    Suspend { cpu: usize, power_down: bool, entry: EntryPoint },
+    Suspend {
+        cpu: usize,
+        power_down: bool,
+        entry: EntryPoint,
+    },
     /// The host on a CPU asks for a state.
     Info { cpu: usize, target: u64 },
     /// The firmware works on a CPU's call, and refuses it if it may and `refuses`.
@@ -76,12 +92,20 @@ fn code(code: ReturnCode) -> u64 {
 
 impl Machine {
     fn new() -> Machine {
-        let firmware = Firmware { version: 0x1_0000, extended_state: false, entry: EL2 };
+        let firmware = Firmware {
+            version: 0x1_0000,
+            extended_state: false,
+            entry: EL2,
+        };
         let mut relay = Relay::new(&MPIDRS, firmware).unwrap();
         assert!(relay.adopt(0));
         assert!(relay.adopt(1));
         let cpus = [Doing::Host, Doing::Host, Doing::Off];
-        Machine { relay, cpus, asleep: [None; MPIDRS.len()] }
+        Machine {
+            relay,
+            cpus,
+            asleep: [None; MPIDRS.len()],
+        }
     }
 
     fn decide(
@@ -104,10 +128,21 @@ impl Machine {
     /// Whether a CPU_ON for `target` is anywhere between the host's call and the core's arrival.
     fn on_pending(&self, target: usize) -> bool {
         let called = self.cpus.iter().any(|doing| match doing {
-            Doing::Calling { regs, then: Then::CpuOn(_), .. } => regs[1] == MPIDRS[target],
+            Doing::Calling {
+                regs,
+                then: Then::CpuOn(_),
+                ..
+            } => regs[1] == MPIDRS[target],
             _ => false,
         });
-        called || matches!(self.cpus[target], Doing::PoweringUp { is_resume: false, .. })
+        called
+            || matches!(
+                self.cpus[target],
+                Doing::PoweringUp {
+                    is_resume: false,
+                    ..
+                }
+            )
     }
 
     fn call_on(&mut self, cpu: usize, target: u64, entry: EntryPoint) {
@@ -123,7 +158,9 @@ impl Machine {
                 {
                     Some(ReturnCode::AlreadyOn)
                 }
-                Doing::PoweringUp { is_resume: true, .. } => Some(ReturnCode::AlreadyOn),
+                Doing::PoweringUp {
+                    is_resume: true, ..
+                } => Some(ReturnCode::AlreadyOn),
                 Doing::Off if self.asleep[slot].is_some() => Some(ReturnCode::AlreadyOn),
                 _ if self.on_pending(slot) => Some(ReturnCode::OnPending),
                 _ => None,
@@ -136,7 +173,10 @@ impl Machine {
             // Answered without the firmware: only because the refusal of an earlier attempt is on
             // its way to the CPU that made it.
             let refusal = self.cpus.iter().any(|doing| match doing {
-                Doing::Answered { x0, then: Then::CpuOn(_) } => *x0 != 0,
+                Doing::Answered {
+                    x0,
+                    then: Then::CpuOn(_),
+                } => *x0 != 0,
                 _ => false,
             });
             assert_eq!(x0, code(ReturnCode::OnPending), "CPU_ON of {target:#x}");
@@ -163,21 +203,31 @@ impl Machine {
 
     /// The firmware works on the call of `cpu`.
     fn firmware(&mut self, cpu: usize, refuses: bool) {
-        let Doing::Calling { regs, then, wanted } = self.cpus[cpu] else { return };
+        let Doing::Calling { regs, then, wanted } = self.cpus[cpu] else {
+            return;
+        };
         let x0 = match u32::try_from(regs[0]).unwrap() {
             CPU_ON => {
-                let target = MPIDRS.iter().position(|m| *m == regs[1]).expect("a known core");
+                let target = MPIDRS
+                    .iter()
+                    .position(|m| *m == regs[1])
+                    .expect("a known core");
                 assert_eq!(regs[2], EL2, "the host's entry point reached the firmware");
                 assert_eq!(regs[3], target as u64);
                 match self.cpus[target] {
                     _ if refuses => code(ReturnCode::InternalFailure),
                     Doing::Off if self.asleep[target].is_none() => {
                         let wanted = wanted.expect("CPU_ON comes from the host");
-                        self.cpus[target] =
-                            Doing::PoweringUp { wanted, context: regs[3], is_resume: false };
+                        self.cpus[target] = Doing::PoweringUp {
+                            wanted,
+                            context: regs[3],
+                            is_resume: false,
+                        };
                         0
                     }
-                    Doing::PoweringUp { is_resume: false, .. } => {
+                    Doing::PoweringUp {
+                        is_resume: false, ..
+                    } => {
                         panic!("two CPU_ONs for one core are with the firmware")
                     }
                     _ => code(ReturnCode::AlreadyOn),
@@ -200,7 +250,10 @@ impl Machine {
                 0
             }
             AFFINITY_INFO => {
-                let target = MPIDRS.iter().position(|m| *m == regs[1]).expect("a known core");
+                let target = MPIDRS
+                    .iter()
+                    .position(|m| *m == regs[1])
+                    .expect("a known core");
                 match self.cpus[target] {
                     Doing::Off if self.asleep[target].is_none() => 1,
                     _ => 0,
@@ -214,11 +267,30 @@ impl Machine {
     /// The core of `cpu` reaches EL2.
     fn up(&mut self, cpu: usize) {
         if let (Doing::Off, Some((wanted, context))) = (self.cpus[cpu], self.asleep[cpu].take()) {
-            self.cpus[cpu] = Doing::PoweringUp { wanted, context, is_resume: true };
+            self.cpus[cpu] = Doing::PoweringUp {
+                wanted,
+                context,
+                is_resume: true,
+            };
         }
-        let Doing::PoweringUp { wanted, context, is_resume } = self.cpus[cpu] else { return };
-        let expected = Arrival { entry: wanted, is_resume, watch_first_write: true };
-        assert_eq!(self.relay.enter(context), Ok(expected), "CPU {cpu} starts elsewhere");
+        let Doing::PoweringUp {
+            wanted,
+            context,
+            is_resume,
+        } = self.cpus[cpu]
+        else {
+            return;
+        };
+        let expected = Arrival {
+            entry: wanted,
+            is_resume,
+            watch_first_write: true,
+        };
+        assert_eq!(
+            self.relay.enter(context),
+            Ok(expected),
+            "CPU {cpu} starts elsewhere"
+        );
         self.cpus[cpu] = Doing::Host;
     }
 
@@ -230,7 +302,11 @@ impl Machine {
             Step::Off { cpu } if self.cpus[cpu] == Doing::Host => {
                 assert_eq!(self.decide(cpu, CPU_OFF, [0; 3], None), None);
             }
-            Step::Suspend { cpu, power_down, entry } if self.cpus[cpu] == Doing::Host => {
+            Step::Suspend {
+                cpu,
+                power_down,
+                entry,
+            } if self.cpus[cpu] == Doing::Host => {
                 let power_state = if power_down { POWER_DOWN } else { 0 };
                 let x = [power_state, entry.pc, entry.x0];
                 let wanted = is_good(&entry).then_some(entry);
@@ -244,7 +320,11 @@ impl Machine {
             Step::Firmware { cpu, refuses } => self.firmware(cpu, refuses),
             Step::Return { cpu } => {
                 if let Doing::Answered { x0, then } = self.cpus[cpu] {
-                    assert_eq!(self.relay.complete(then, x0), x0, "the answer is the firmware's");
+                    assert_eq!(
+                        self.relay.complete(then, x0),
+                        x0,
+                        "the answer is the firmware's"
+                    );
                     self.cpus[cpu] = Doing::Host;
                 }
             }
@@ -268,7 +348,9 @@ impl Machine {
                 Doing::Off => {
                     matches!(state, State::Offline | State::OnPending { .. })
                 }
-                Doing::PoweringUp { is_resume: true, .. } => {
+                Doing::PoweringUp {
+                    is_resume: true, ..
+                } => {
                     matches!(state, State::Suspended { .. })
                 }
                 Doing::PoweringUp { wanted, .. } => {

@@ -24,7 +24,10 @@ fn the_expansion_agrees_with_the_enum() {
     assert_eq!(mnemonic(Kept::Brbcr), "mrs {}, S2_4_C9_C0_0");
     for kept in Kept::ALL {
         let e = kept.encoding();
-        let expected = format!("mrs {{}}, S{}_{}_C{}_C{}_{}", e.op0, e.op1, e.crn, e.crm, e.op2);
+        let expected = format!(
+            "mrs {{}}, S{}_{}_C{}_C{}_{}",
+            e.op0, e.op1, e.crn, e.crm, e.op2
+        );
         assert_eq!(mnemonic(*kept), expected, "{}", kept.name());
     }
 }

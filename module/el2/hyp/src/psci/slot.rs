@@ -101,7 +101,10 @@ impl Slot {
             State::Offline => {
                 self.attempt = self.attempt.wrapping_add(1);
                 self.turning_on = Some(entry);
-                Ok(Ticket { slot: n, attempt: self.attempt })
+                Ok(Ticket {
+                    slot: n,
+                    attempt: self.attempt,
+                })
             }
         }
     }

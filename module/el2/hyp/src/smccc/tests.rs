@@ -243,7 +243,10 @@ fn the_documentation_shows_what_is_refused() {
             _ => refused_ranges(reason),
         };
         let answer = match refuse(reason) {
-            Smc::Refuse { clears_x4_to_x7: true, .. } => "FFA_ERROR, w2 = NOT_SUPPORTED",
+            Smc::Refuse {
+                clears_x4_to_x7: true,
+                ..
+            } => "FFA_ERROR, w2 = NOT_SUPPORTED",
             _ => "NOT_SUPPORTED",
         };
         rows.push([what, &numbers, answer].map(String::from).to_vec());
