@@ -2,8 +2,8 @@
 //! What a core needs of EL2 against speculation and against its errata.
 //!
 //! [`Mitigations::of`] is asked once for each CPU, at take-over and when a CPU comes up, and
-//! answers plain data for `arch` to act on. It reads one table by MIDR ([`ROWS`](rows)) and the
-//! kernel's lists for branch prediction ([`cores`]). A row says what EL2 does, why the core is not
+//! answers plain data for `arch` to act on. It reads one table by MIDR ([`ROWS`]) and the kernel's
+//! lists for branch prediction ([`Core`]). A row says what EL2 does, why the core is not
 //! affected where EL2 is concerned, or that EL2 refuses to take the core over. What the firmware
 //! can do for a CPU is asked on that CPU ([`Workarounds`]).
 //!
