@@ -167,7 +167,7 @@ pub struct Mitigations {
     /// On entry from a lower Exception level.
     pub on_entry: OnEntry,
     /// Spectre-v2 stays open: CSV2 is 0 and the firmware has no workaround. The kernel runs such a
-    /// CPU and says "Vulnerable"; EL1 logs it as loudly.
+    /// CPU too, and says "Vulnerable".
     pub spectre_v2_open: bool,
     /// Errata 1165522, 1319367, 1319537, 1530923: an AT or a speculative walk may use registers of
     /// two contexts while they are being switched, and fill the TLB with what belongs to neither.

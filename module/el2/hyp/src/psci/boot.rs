@@ -64,7 +64,7 @@ pub enum FirstWrite {
         /// For x0.
         x0: u64,
     },
-    /// Run the instruction again, untrapped, and log why.
+    /// Run the instruction again, untrapped, and let it be seen why.
     LetThrough(LetThrough),
 }
 
