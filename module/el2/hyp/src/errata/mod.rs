@@ -2,8 +2,8 @@
 //! What a core needs of EL2 against speculation and against its errata.
 //!
 //! [`Mitigations::of`] is asked once for each CPU, at take-over and when a CPU comes up, and
-//! answers plain data for `arch` to act on. It reads one table by MIDR ([`ROWS`](rows)) and the
-//! kernel's lists for branch prediction ([`cores`]). A row says what EL2 does, why the core is not
+//! answers plain data for `arch` to act on. It reads one table by MIDR ([`ROWS`]) and the kernel's
+//! lists for branch prediction ([`Core`]). A row says what EL2 does, why the core is not
 //! affected where EL2 is concerned, or that EL2 refuses to take the core over. What the firmware
 //! can do for a CPU is asked on that CPU ([`Workarounds`]).
 //!
@@ -167,7 +167,7 @@ pub struct Mitigations {
     /// On entry from a lower Exception level.
     pub on_entry: OnEntry,
     /// Spectre-v2 stays open: CSV2 is 0 and the firmware has no workaround. The kernel runs such a
-    /// CPU and says "Vulnerable"; EL1 logs it as loudly.
+    /// CPU too, and says "Vulnerable".
     pub spectre_v2_open: bool,
     /// Errata 1165522, 1319367, 1319537, 1530923: an AT or a speculative walk may use registers of
     /// two contexts while they are being switched, and fill the TLB with what belongs to neither.

@@ -64,7 +64,7 @@ pub enum FirstWrite {
         /// For x0.
         x0: u64,
     },
-    /// Run the instruction again, untrapped, and log why.
+    /// Run the instruction again, untrapped, and let it be seen why.
     LetThrough(LetThrough),
 }
 
@@ -101,5 +101,113 @@ pub fn first_write(cpu: &FreshCpu) -> FirstWrite {
         pc: cpu.lr,
         pstate: INIT_PSTATE_EL1,
         x0: BOOT_CPU_MODE_EL2,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_write_of_a_kernel() {
+        let access = SysregAccess {
+            register: Encoding::SCTLR_EL1,
+            rt: 0,
+            is_read: false,
+        };
+        let kernel = FreshCpu {
+            access,
+            value: 0x3050_0800,
+            sctlr: 0x30d0_0800,
+            lr: 0x4020_0010,
+            pstate: 0x3c5,
+        };
+        let finish = FirstWrite::Finish {
+            sctlr: 0x3050_0800,
+            pc: 0x4020_0010,
+            pstate: 0x3c5,
+            x0: 0xe12,
+        };
+        assert_eq!(first_write(&kernel), finish);
+        // Condition flags and BTYPE do not matter, and do not survive.
+        assert_eq!(
+            first_write(&FreshCpu {
+                pstate: 0x6000_07c5,
+                ..kernel
+            }),
+            finish
+        );
+
+        let ttbr0 = Encoding::new(3, 0, 2, 0, 0);
+        let other = SysregAccess {
+            register: ttbr0,
+            ..access
+        };
+        let read = SysregAccess {
+            is_read: true,
+            ..access
+        };
+        let odd = [
+            (
+                FreshCpu {
+                    access: other,
+                    ..kernel
+                },
+                LetThrough::OtherRegister(ttbr0),
+            ),
+            (
+                FreshCpu {
+                    access: read,
+                    ..kernel
+                },
+                LetThrough::OtherRegister(Encoding::SCTLR_EL1),
+            ),
+            (
+                FreshCpu {
+                    pstate: 0x3c4,
+                    ..kernel
+                },
+                LetThrough::NotEl1h,
+            ),
+            (
+                FreshCpu {
+                    pstate: 0x3c0,
+                    ..kernel
+                },
+                LetThrough::NotEl1h,
+            ),
+            (
+                FreshCpu {
+                    pstate: 0x15,
+                    ..kernel
+                },
+                LetThrough::NotEl1h,
+            ),
+            (
+                FreshCpu {
+                    value: 0x3050_0801,
+                    ..kernel
+                },
+                LetThrough::Mmu,
+            ),
+            (
+                FreshCpu {
+                    sctlr: 0x3050_0801,
+                    ..kernel
+                },
+                LetThrough::Mmu,
+            ),
+            (FreshCpu { lr: 0, ..kernel }, LetThrough::LinkRegister),
+            (
+                FreshCpu {
+                    lr: 0x4020_0012,
+                    ..kernel
+                },
+                LetThrough::LinkRegister,
+            ),
+        ];
+        for (cpu, why) in odd {
+            assert_eq!(first_write(&cpu), FirstWrite::LetThrough(why), "{cpu:x?}");
+        }
     }
 }

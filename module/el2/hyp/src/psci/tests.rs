@@ -5,9 +5,10 @@ use std::string::{String, ToString};
 use std::vec::Vec;
 use std::{format, vec};
 
+use mvirt_abi::MAX_CPUS;
+
 use super::*;
 use crate::doc_check::check_table;
-use crate::trap::Encoding;
 
 const EL2: u64 = 0x1_4000_0100;
 const MPIDRS: [u64; 4] = [0x0, 0x1, 0x100, 0x1_0000_0000];
@@ -495,6 +496,23 @@ fn arrivals_that_nobody_called() {
 }
 
 #[test]
+fn a_core_that_is_turned_away_can_be_called_again() {
+    let mut relay = relay();
+    let on = |relay: &mut Relay| call(relay, 0xc400_0003, [0x1, GOOD, 0]);
+    assert!(!relay.turn_away(1), "it is not here");
+    assert!(!relay.turn_away(4));
+    let Action::Call { .. } = on(&mut relay) else {
+        panic!()
+    };
+    assert!(relay.enter(1).is_ok());
+    assert!(relay.turn_away(1));
+    assert_eq!(relay.state(1), Some(State::Offline));
+    assert_eq!(relay.enter(1), Err(Uncalled::State(State::Offline)));
+    assert!(matches!(on(&mut relay), Action::Call { .. }));
+    assert!(relay.enter(1).is_ok());
+}
+
+#[test]
 fn a_refused_soft_restart_ends_the_watch() {
     let mut relay = relay();
     relay.soft_restart_refused();
@@ -502,109 +520,6 @@ fn a_refused_soft_restart_ends_the_watch() {
         panic!()
     };
     assert_eq!(relay.enter(1).map(|a| a.watch_first_write), Ok(false));
-}
-
-#[test]
-fn the_first_write_of_a_kernel() {
-    let access = crate::trap::SysregAccess {
-        register: Encoding::SCTLR_EL1,
-        rt: 0,
-        is_read: false,
-    };
-    let kernel = FreshCpu {
-        access,
-        value: 0x3050_0800,
-        sctlr: 0x30d0_0800,
-        lr: 0x4020_0010,
-        pstate: 0x3c5,
-    };
-    let finish = FirstWrite::Finish {
-        sctlr: 0x3050_0800,
-        pc: 0x4020_0010,
-        pstate: 0x3c5,
-        x0: 0xe12,
-    };
-    assert_eq!(first_write(&kernel), finish);
-    // Condition flags and BTYPE do not matter, and do not survive.
-    assert_eq!(
-        first_write(&FreshCpu {
-            pstate: 0x6000_07c5,
-            ..kernel
-        }),
-        finish
-    );
-
-    let ttbr0 = Encoding::new(3, 0, 2, 0, 0);
-    let other = crate::trap::SysregAccess {
-        register: ttbr0,
-        ..access
-    };
-    let read = crate::trap::SysregAccess {
-        is_read: true,
-        ..access
-    };
-    let odd = [
-        (
-            FreshCpu {
-                access: other,
-                ..kernel
-            },
-            LetThrough::OtherRegister(ttbr0),
-        ),
-        (
-            FreshCpu {
-                access: read,
-                ..kernel
-            },
-            LetThrough::OtherRegister(Encoding::SCTLR_EL1),
-        ),
-        (
-            FreshCpu {
-                pstate: 0x3c4,
-                ..kernel
-            },
-            LetThrough::NotEl1h,
-        ),
-        (
-            FreshCpu {
-                pstate: 0x3c0,
-                ..kernel
-            },
-            LetThrough::NotEl1h,
-        ),
-        (
-            FreshCpu {
-                pstate: 0x15,
-                ..kernel
-            },
-            LetThrough::NotEl1h,
-        ),
-        (
-            FreshCpu {
-                value: 0x3050_0801,
-                ..kernel
-            },
-            LetThrough::Mmu,
-        ),
-        (
-            FreshCpu {
-                sctlr: 0x3050_0801,
-                ..kernel
-            },
-            LetThrough::Mmu,
-        ),
-        (FreshCpu { lr: 0, ..kernel }, LetThrough::LinkRegister),
-        (
-            FreshCpu {
-                lr: 0x4020_0012,
-                ..kernel
-            },
-            LetThrough::LinkRegister,
-        ),
-    ];
-    for (cpu, why) in odd {
-        assert_eq!(first_write(&cpu), FirstWrite::LetThrough(why), "{cpu:x?}");
-    }
 }
 
 /// What the relay does about a call with usable arguments, in words.

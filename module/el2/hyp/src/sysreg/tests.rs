@@ -6,7 +6,7 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use super::*;
-use crate::cpu::Feature;
+use crate::cpu::{Feature, Midr};
 use crate::doc_check::check_table;
 
 /// ID registers of a core that has everything but E2H RES1.

@@ -6,17 +6,7 @@
 
 use super::Unknown;
 use crate::cpu::bits;
-
-/// What the faulting access wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// A load, an address translation instruction, or a walk of stage-1 tables that only reads.
-    Read,
-    /// A store, a cache maintenance instruction, or the write half of an atomic.
-    Write,
-    /// An instruction fetch.
-    Fetch,
-}
+pub use crate::memory::Access;
 
 /// Why an access faulted. Levels are those of the Arm ARM: -2 to 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
