@@ -48,7 +48,7 @@ insert() {
 
 withdraw() { # FILE LINE
 	has "$1" "$2" || return 0
-	# awk would end a last line that had no end; sed keeps it so.
+	# perl keeps a last line that has no end so; awk and grep would end it.
 	LINE=$2 perl -ne 'print unless $_ eq "$ENV{LINE}\n"' "$1" | replace "$1"
 }
 

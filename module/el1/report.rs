@@ -8,7 +8,7 @@
 
 use crate::abi::{Report, ReportKind, TrapRecord, MAX_TRACE, MAX_TRAPS, REPORT_MAGIC};
 use crate::bindings;
-use crate::takeover;
+use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::ffi::{c_int, c_ulong, c_void};
 use core::fmt;
 use kernel::prelude::*;
@@ -16,6 +16,14 @@ use kernel::prelude::*;
 extern "C" {
     static mvirt_el2_symbols: [u8; 0];
     static mvirt_el2_symbols_end: [u8; 0];
+}
+
+/// The page that EL2 fills, while EL2 has it.
+static PAGE: AtomicPtr<Report> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Tells where EL2 would report, or with null that it no longer can.
+pub(crate) fn set_page(page: *mut Report) {
+    PAGE.store(page, Ordering::Release);
 }
 
 /// The registered notifier.
@@ -65,10 +73,13 @@ unsafe extern "C" fn panicked(
     _action: c_ulong,
     _data: *mut c_void,
 ) -> c_int {
-    let Some(host) = takeover::host() else { return 0 };
-    // SAFETY: the page lives as long as the host; EL2 writes it once, before this CPU got here, and
-    // it is copied before it is looked at.
-    let report = unsafe { core::ptr::read_volatile(host.report()) };
+    let page = PAGE.load(Ordering::Acquire);
+    if page.is_null() {
+        return 0;
+    }
+    // SAFETY: the page is there until it is unset; EL2 writes it once, before this CPU got here,
+    // and it is copied before it is looked at.
+    let report = unsafe { core::ptr::read_volatile(page) };
     if report.magic == REPORT_MAGIC {
         print(&report);
     }

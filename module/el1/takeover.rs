@@ -14,12 +14,13 @@
 //! Why unsafe: EL2 is handed physical memory, and the kernel calls back through C pointers.
 
 use crate::abi::{
-    BootParams, Caller, Carveout, Error, ImageHeader, PhysRange, Report, BOOT_ALLOW_RELEASE, HASH,
+    BootParams, Caller, Carveout, Error, ImageHeader, PhysRange, BOOT_ALLOW_RELEASE, HASH,
     IMAGE_MAGIC, MAX_CPUS, MAX_META_CHUNKS, MAX_RAM_RANGES, META_BYTES_PER_PAGE, META_CHUNK,
 };
 use crate::bindings;
 use crate::hvc::{clean_to_poc, mrs, soft_restart, El2};
 use crate::probe::{possible_cpus, Refusal};
+use crate::report;
 use kernel::ffi::c_void;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
@@ -109,10 +110,6 @@ impl TakenOver {
         self.memory.report.bytes() as u64
     }
 
-    /// The page where EL2 reports its own end.
-    pub(crate) fn report(&self) -> *const Report {
-        self.memory.report.as_ptr().cast()
-    }
 }
 
 /// The host under EL2, published to the rest of the module.
@@ -163,8 +160,16 @@ impl Drop for Host {
     /// Only reached if unloading was allowed: else the module holds itself.
     fn drop(&mut self) {
         HOST.store(core::ptr::null_mut(), Ordering::Release);
-        match release_cpus() {
-            Ok(()) => pr_info!("EL2 is given back to the kernel's stub\n"),
+        // SAFETY: taken and released in pairs.
+        unsafe { bindings::cpus_read_lock() };
+        let released = release_cpus();
+        // SAFETY: locked above.
+        unsafe { bindings::cpus_read_unlock() };
+        match released {
+            Ok(()) => {
+                self.0.memory.scrub();
+                pr_info!("EL2 is given back to the kernel's stub\n");
+            }
             Err(e) => {
                 pr_err!("EL2 refused to be released ({:?}); its memory stays taken\n", e);
                 self.0.memory.forget();
@@ -173,10 +178,27 @@ impl Drop for Host {
     }
 }
 
+impl Drop for El2Memory {
+    fn drop(&mut self) {
+        report::set_page(core::ptr::null_mut());
+    }
+}
+
 impl El2Memory {
     fn bytes(&self) -> u64 {
         let meta: usize = self.meta.iter().map(Pages::bytes).sum();
         (self.carveout.bytes() + meta + self.report.bytes()) as u64
+    }
+
+    /// Leaves nothing of EL2's in pages that go back to the kernel.
+    fn scrub(&mut self) {
+        let wipe = |pages: &Pages| {
+            // SAFETY: the pages are ours again, and nobody else has them.
+            unsafe { core::ptr::write_bytes(pages.virt, 0, pages.bytes()) };
+        };
+        wipe(&self.carveout);
+        wipe(&self.report);
+        self.meta.iter().for_each(wipe);
     }
 
     /// EL2 keeps the pages: they must never be freed.
@@ -195,7 +217,7 @@ impl El2Memory {
         let layout = Carveout::new(header.bss_end, cpus, header.page_shift)
             .ok_or(Refusal::Step("the carve-out's layout", Error::Invalid))?;
         let carveout = Pages::new(layout.size as usize)?;
-        let report = Pages::new(PAGE_SIZE)?;
+        let report_page = Pages::new(PAGE_SIZE)?;
         // SAFETY: the carve-out has room for the image (its layout says so) and is ours.
         unsafe { core::ptr::copy_nonoverlapping(image.as_ptr(), carveout.as_ptr(), image.len()) };
 
@@ -203,7 +225,7 @@ impl El2Memory {
         // of it, and nobody else has the memory.
         let params = unsafe { &mut *carveout.as_ptr().add(layout.params as usize).cast::<BootParams>() };
         params.carveout = PhysRange { base: carveout.phys(), size: layout.size };
-        params.report = report.phys();
+        params.report = report_page.phys();
         // SAFETY: a bool that is set while parameters are parsed, before this.
         params.flags = if unsafe { bindings::mvirt_allow_release } { BOOT_ALLOW_RELEASE } else { 0 };
         fill_cpus(params, cpus)?;
@@ -212,7 +234,8 @@ impl El2Memory {
 
         clean_to_poc(carveout.as_ptr(), carveout.bytes());
         let entry = carveout.phys() + u64::from(header.entry);
-        Ok(El2Memory { carveout, meta, report, entry })
+        report::set_page(report_page.as_ptr().cast());
+        Ok(El2Memory { carveout, meta, report: report_page, entry })
     }
 }
 

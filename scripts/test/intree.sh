@@ -29,6 +29,8 @@ unchanged() { # NAME: the edited files, and their origin, are what they were
 	diff -r "$work/$1.copy" "$work/$1.origin"
 }
 
+changed_lines() { { diff "$1" "$2" || true; } | grep -c '^[<>]'; }
+
 there_and_back() { # NAME
 	local name=$1 dir=$work/$1/drivers/virt
 	expect "$name before" "$("$intree" status "$work/$name")" absent
@@ -36,15 +38,16 @@ there_and_back() { # NAME
 	unchanged "$name"
 	"$intree" add "$work/$name"
 	expect "$name added" "$("$intree" status "$work/$name")" present
-	expect "$name: lines in Kconfig" "$(diff "$work/$name.copy/Kconfig" "$dir/Kconfig" | grep -c '^[<>]')" 1
-	expect "$name: lines in Makefile" "$(diff "$work/$name.copy/Makefile" "$dir/Makefile" | grep -c '^[<>]')" 1
+	expect "$name: lines in Kconfig" "$(changed_lines "$work/$name.copy/Kconfig" "$dir/Kconfig")" 1
+	expect "$name: lines in Makefile" "$(changed_lines "$work/$name.copy/Makefile" "$dir/Makefile")" 1
 	[ -f "$dir/mvirt/Kbuild" ] || die "$name: no Kbuild"
 	[ -f "$dir/mvirt/uapi/mvirt.h" ] || die "$name: no mvirt.h"
 	(cd "$work/$name" && find . -type f -exec sha256sum {} + | sort) >"$work/once"
 	"$intree" add "$work/$name"
 	(cd "$work/$name" && find . -type f -exec sha256sum {} + | sort) >"$work/twice"
 	cmp "$work/once" "$work/twice"
-	echo stale >"$dir/mvirt/gone.rs" && echo gone.rs >>"$dir/mvirt/.sources"
+	echo stale >"$dir/mvirt/gone.rs"
+	echo gone.rs | LC_ALL=C sort -o "$dir/mvirt/.sources" - "$dir/mvirt/.sources"
 	"$intree" add "$work/$name"
 	[ ! -e "$dir/mvirt/gone.rs" ] || die "$name: a file that the tree no longer has stayed"
 	diff -r "$work/$name.copy" "$work/$name.origin"

@@ -13,8 +13,9 @@
 pub const MAX_CPUS: usize = 32;
 /// The most separate ranges of RAM.
 pub const MAX_RAM_RANGES: usize = 64;
-/// The most chunks of page metadata. A chunk holds at most 4 MiB.
-pub const MAX_META_CHUNKS: usize = 64;
+/// The most chunks of page metadata. A chunk holds at most 4 MiB, so 16 are for 64 GiB of RAM in
+/// pages of 4 KiB.
+pub const MAX_META_CHUNKS: usize = 16;
 /// Bytes of metadata for each page of RAM.
 pub const META_BYTES_PER_PAGE: u64 = 4;
 /// Size of a CPU's EL2 stack, without its guard page.
@@ -93,7 +94,12 @@ impl Carveout {
         let params = (image_size as u64 + page - 1) & !(page - 1);
         let stacks = params + ((size_of_params() + page - 1) & !(page - 1));
         let pool = stacks + STACK_SIZE * nr_cpus as u64;
-        Some(Carveout { params, stacks, pool, size: pool + INITIAL_POOL_PAGES * page })
+        Some(Carveout {
+            params,
+            stacks,
+            pool,
+            size: pool + INITIAL_POOL_PAGES * page,
+        })
     }
 }
 

@@ -33,7 +33,9 @@ impl ReportKind {
     /// Reads the number in a report.
     pub fn from_raw(raw: u32) -> Option<ReportKind> {
         use ReportKind::*;
-        [Fault, Interrupt, SError, StackOverflow, Panic].into_iter().find(|k| *k as u32 == raw)
+        [Fault, Interrupt, SError, StackOverflow, Panic]
+            .into_iter()
+            .find(|k| *k as u32 == raw)
     }
 }
 

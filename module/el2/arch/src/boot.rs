@@ -8,11 +8,15 @@
 //!
 //! Why unsafe: it turns numbers that the trusted host passed into pointers and tables.
 
+use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use mvirt_abi::{BootParams, Carveout, Error, INITIAL_POOL_PAGES, STACK_SIZE};
-use mvirt_hyp::addr::{Phys, Va};
-use mvirt_hyp::pgtable::{El2Map, Protection, Regime};
+use mvirt_hyp::addr::{Linear, Phys, Va};
+use mvirt_hyp::pgtable::stage1::{tcr_el2, Access, El2Map, Memory, Regime, MAIR_EL2};
+use mvirt_hyp::pgtable::stage2::pa_bits;
+use mvirt_hyp::pgtable::BootFrames;
+use mvirt_hyp::pool::BootPool;
 
 use crate::entry::{cpu_on_offset, BootRegs, EL2_BOOT_REGS};
 use crate::layout::{
@@ -23,12 +27,15 @@ use crate::sysreg::{e2h, read_sysreg, HCR_E2H};
 
 /// Physical address of the carve-out, which starts with the image.
 static CARVEOUT: AtomicU64 = AtomicU64::new(0);
-/// Pages of the pool that EL2's first tables took.
-static POOL_USED: AtomicU64 = AtomicU64::new(0);
 
-/// MAIR_EL2: attribute 0 is Normal, Inner and Outer Write-Back, Read- and Write-Allocate,
-/// Non-transient (Arm ARM D24.2.110). EL2 maps no devices.
-const MAIR: u64 = 0xff;
+/// EL2's address space and what is left of the pool, from `build` until `take_memory`.
+struct Built(UnsafeCell<Option<(El2Map<Page>, BootPool)>>);
+
+// SAFETY: written by the first CPU before any other enters; taken out by the one CPU that runs the
+// hypercall `prepare`, which calls come to under a lock (`calls::MEMORY`).
+unsafe impl Sync for Built {}
+
+static BUILT: Built = Built(UnsafeCell::new(None));
 
 /// SCTLR_EL2: RES1 bits of E2H = 0, which E2H = 1 wants set too (EOS, nTWI, nTWE, EIS, SPAN, LSMAOE,
 /// nTLSMD).
@@ -55,9 +62,14 @@ pub fn params() -> &'static BootParams {
     unsafe { &*((LINEAR_BASE + base + image_size()) as *const BootParams) }
 }
 
-/// Pages of the pool that are in use as EL2's first tables.
-pub fn pool_used() -> u64 {
-    POOL_USED.load(Ordering::Relaxed)
+/// EL2's address space and the pool's untaken pages: once.
+///
+/// # Safety
+///
+/// The caller holds the lock that `Built` names.
+pub unsafe fn take_memory() -> Option<(El2Map<Page>, BootPool)> {
+    // SAFETY: by the caller's promise nothing else touches it.
+    unsafe { (*BUILT.0.get()).take() }
 }
 
 /// Physical address of EL2's entry for CPUs that the firmware starts.
@@ -74,6 +86,11 @@ extern "C" {
 
 fn image_size() -> u64 {
     (&raw const el2_bss_end as u64) - (&raw const el2_header as u64)
+}
+
+/// End of text and read-only data, from the image's start.
+pub fn image_read_only_end() -> u64 {
+    (&raw const el2_rodata_end as u64) - (&raw const el2_header as u64)
 }
 
 /// Builds EL2's stage-1 tables in the pool's first pages and fills [`BootRegs`]. Called by the
@@ -103,57 +120,77 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
         return Err(Error::Invalid);
     }
     let regime = if e2h() { Regime::El2And0 } else { Regime::El2 };
-    let mut pool = Bump { next: base + layout.pool, left: INITIAL_POOL_PAGES };
-    let mut memory = Physical::MMU_OFF;
-    let root = pool.take().ok_or(Error::NoMemory)?;
-    let mut map = El2Map::<Page>::create(root, regime, VA_BITS, &mut memory);
-    let mut add = |va: u64, pa: u64, size: u64, protection| {
-        map.map(&mut memory, &mut || pool.take(), Va::new(va), Phys::new(pa), size, protection)
+    let mut memory = Physical::mmu_off();
+    let mut pool = BootPool::new::<Page>(Phys::new(base + layout.pool), INITIAL_POOL_PAGES)
+        .ok_or(Error::Invalid)?;
+    let mut frames = BootFrames::<Page>::new(&mut pool);
+    let linear = Linear::new(Va::new(LINEAR_BASE));
+    let map = El2Map::<Page>::new(&mut memory, &mut frames, regime, VA_BITS, linear)?;
+    let mut add = |va: u64, from: u64, to: u64, access| {
+        let pa = Phys::new(base + from);
+        map.map(
+            &mut memory,
+            &mut frames,
+            Va::new(va),
+            pa,
+            to - from,
+            access,
+            Memory::Normal,
+        )
     };
     let at = |symbol: *const u8| symbol as u64 - base;
     let text = at(&raw const el2_text_end);
     let rodata = at(&raw const el2_rodata_end);
     // The identity page.
-    add(base, base, PAGE_SIZE, Protection::ReadExecute)?;
-    add(IMAGE_BASE, base, text, Protection::ReadExecute)?;
-    add(IMAGE_BASE + text, base + text, rodata - text, Protection::Read)?;
-    add(IMAGE_BASE + rodata, base + rodata, image_size() - rodata, Protection::ReadWrite)?;
+    add(base, 0, PAGE_SIZE, Access::ReadExecute)?;
+    add(IMAGE_BASE, 0, text, Access::ReadExecute)?;
+    add(IMAGE_BASE + text, text, rodata, Access::Read)?;
+    add(
+        IMAGE_BASE + rodata,
+        rodata,
+        layout.params,
+        Access::ReadWrite,
+    )?;
     for cpu in 0..u64::from(params.nr_cpus) {
-        let stack = base + layout.stacks + cpu * STACK_SIZE;
-        add(stack_base(cpu), stack, STACK_SIZE, Protection::ReadWrite)?;
+        let stack = layout.stacks + cpu * STACK_SIZE;
+        add(
+            stack_base(cpu),
+            stack,
+            stack + STACK_SIZE,
+            Access::ReadWrite,
+        )?;
     }
-    // Parameters and pool by the linear map. Image and stacks have no second, writable address.
-    add(LINEAR_BASE + base + layout.params, base + layout.params, layout.stacks - layout.params, Protection::ReadWrite)?;
-    add(LINEAR_BASE + base + layout.pool, base + layout.pool, layout.size - layout.pool, Protection::ReadWrite)?;
+    // Parameters and pool by the linear map. Image and stacks have no second address.
+    let linear = LINEAR_BASE + base;
+    add(
+        linear + layout.params,
+        layout.params,
+        layout.stacks,
+        Access::ReadWrite,
+    )?;
+    add(
+        linear + layout.pool,
+        layout.pool,
+        layout.size,
+        Access::ReadWrite,
+    )?;
 
     CARVEOUT.store(base, Ordering::Relaxed);
-    POOL_USED.store(INITIAL_POOL_PAGES - pool.left, Ordering::Relaxed);
-    let pa_range = read_sysreg!("id_aa64mmfr0_el1") & 0xf;
+    // ID_AA64MMFR0_EL1.PARange.
+    let pa_bits = pa_bits(read_sysreg!("id_aa64mmfr0_el1") & 0xf)?;
     let regs = BootRegs {
-        mair: MAIR,
-        tcr: regime.tcr::<Page>(VA_BITS, pa_range),
-        ttbr0: root.raw(),
+        mair: MAIR_EL2,
+        tcr: tcr_el2::<Page>(regime, VA_BITS, pa_bits)?,
+        ttbr0: map.ttbr0(),
         sctlr: SCTLR_RES1 | SCTLR_ON | SCTLR_WXN,
         // A fresh CPU gets the rest with its kept registers.
         hcr: read_sysreg!("hcr_el2") & HCR_E2H,
     };
     // SAFETY: no other CPU has entered yet, and this one reads it only after.
-    unsafe { EL2_BOOT_REGS.get().write(regs) };
+    unsafe {
+        EL2_BOOT_REGS.get().write(regs);
+        BUILT.0.get().write(Some((map, pool)));
+    }
     invalidate_to_poc(base + rodata, base + layout.size);
     Ok(())
-}
-
-/// The pool's pages in order.
-struct Bump {
-    next: u64,
-    left: u64,
-}
-
-impl Bump {
-    fn take(&mut self) -> Option<Phys> {
-        self.left = self.left.checked_sub(1)?;
-        let page = Phys::new(self.next);
-        self.next += PAGE_SIZE;
-        Some(page)
-    }
 }

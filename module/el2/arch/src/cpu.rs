@@ -19,14 +19,18 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use mvirt_abi::{Error, Stat, MAX_CPUS};
 use mvirt_hyp::cpu::{Feature, IdRegs};
-use mvirt_hyp::errata;
+use mvirt_hyp::errata::{Mitigations, OnEntry};
+use mvirt_hyp::pgtable::stage2::pa_bits;
 use mvirt_hyp::sysreg::{choose, Kept, Snapshot, Step, This};
 
 use crate::entry::{el2_exit_release, leave_offset, vectors, Frame, Harden};
+use crate::layout::PAGE_SHIFT;
 use crate::lock::SpinLock;
 use crate::report::TrapRing;
-use crate::sysreg::{isb, read_sysreg, write_sysreg};
-use crate::{boot, calls, kept};
+use crate::sysreg::{
+    host_sctlr, host_tcr, isb, read_sysreg, set_host_sctlr, set_host_tcr, write_sysreg,
+};
+use crate::{boot, calls, firmware, kept, machine};
 
 /// HCR_EL2.TVM: writes of the host's translation registers trap.
 pub const HCR_TVM: u64 = 1 << 26;
@@ -61,6 +65,17 @@ pub struct Found {
     vttbr: AtomicU64,
 }
 
+/// The least bits of physical address of the CPUs that entered.
+static PA_BITS: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// The least bits of physical address of the CPUs that entered.
+pub fn least_pa_bits() -> Result<u32, Error> {
+    match PA_BITS.load(Ordering::Relaxed) {
+        u32::MAX => Err(Error::Perm),
+        bits => Ok(bits),
+    }
+}
+
 /// The registers that EL2 keeps for the host, by CPU. Innermost of all locks.
 static SNAPSHOTS: SpinLock<[Option<Snapshot>; MAX_CPUS]> = SpinLock::new([None; MAX_CPUS]);
 
@@ -77,6 +92,8 @@ pub struct PerCpu {
     pub found: Found,
     phase: AtomicU32,
     retranslates: AtomicBool,
+    par_barrier: AtomicBool,
+    speculative_at: AtomicBool,
     /// The host's frame while EL2 handles a trap of it.
     pub frame: AtomicPtr<Frame>,
     counters: [AtomicU64; Stat::ALL.len()],
@@ -105,6 +122,8 @@ impl PerCpu {
             },
             phase: AtomicU32::new(Phase::Outside as u32),
             retranslates: AtomicBool::new(false),
+            par_barrier: AtomicBool::new(false),
+            speculative_at: AtomicBool::new(false),
             frame: AtomicPtr::new(core::ptr::null_mut()),
             counters: [const { AtomicU64::new(0) }; Stat::ALL.len()],
             traps: TrapRing::new(),
@@ -118,9 +137,10 @@ impl PerCpu {
 
     /// This CPU's.
     pub fn current() -> &'static PerCpu {
+        let address = read_sysreg!("tpidr_el2");
         // SAFETY: `adopt` has put the address of an element of CPUS there before any Rust code of
         // EL2 that runs with the MMU on asks for it, and nothing else writes it until release.
-        unsafe { &*(read_sysreg!("tpidr_el2") as *const PerCpu) }
+        unsafe { &*(address as *const PerCpu) }
     }
 
     /// Its index.
@@ -146,7 +166,10 @@ impl PerCpu {
     pub fn count(&self, stat: Stat) {
         let counter = &self.counters[stat as usize];
         // Only this CPU writes it: no read-modify-write is needed.
-        counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        counter.store(
+            counter.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
     }
 
     /// Reads a counter.
@@ -173,22 +196,35 @@ impl PerCpu {
         self.retranslates.load(Ordering::Relaxed)
     }
 
-    /// Chooses the vectors by what the core needs, or refuses the core.
+    /// Whether a read of PAR_EL1 needs barriers around it (erratum 1508412).
+    pub fn par_barrier(&self) -> bool {
+        self.par_barrier.load(Ordering::Relaxed)
+    }
+
+    /// Chooses the vectors and workarounds that the core needs, or refuses the core.
     fn harden(&self) -> Result<(), Error> {
-        let needs = errata::lookup(&id_regs()).map_err(|_| Error::NotSupported)?;
-        let kind = match needs.entry {
-            errata::Entry::None => Harden::Plain,
-            errata::Entry::Loop(rounds) => {
+        let needs = Mitigations::of(&id_regs(), &firmware::workarounds())
+            .map_err(|_| Error::NotSupported)?;
+        let kind = match needs.on_entry {
+            OnEntry::Nothing => Harden::Plain,
+            OnEntry::Loop(rounds) => {
                 self.bhb_loops.store(rounds.into(), Ordering::Relaxed);
                 Harden::Loop
             }
-            errata::Entry::Firmware(function) => {
+            OnEntry::Firmware(function) => {
                 self.workaround.store(function.into(), Ordering::Relaxed);
                 Harden::Firmware
             }
-            errata::Entry::ClearBhb => Harden::ClearBhb,
+            OnEntry::ClearBhb => Harden::ClearBhb,
         };
-        self.retranslates.store(needs.retranslate, Ordering::Relaxed);
+        self.retranslates
+            .store(needs.retranslate, Ordering::Relaxed);
+        self.par_barrier.store(needs.par_barrier, Ordering::Relaxed);
+        self.speculative_at
+            .store(needs.speculative_at, Ordering::Relaxed);
+        if needs.repeat_tlbi {
+            machine::repeat_tlbi();
+        }
         // SAFETY: the vectors are EL2's text; this CPU's data and stack, which they use, are in
         // place.
         unsafe { write_sysreg!("vbar_el2", vectors(kind)) };
@@ -237,19 +273,21 @@ fn enter(this: &PerCpu) -> Result<(), Error> {
         return Err(Error::Exists);
     }
     let ids = id_regs();
-    // ID_AA64MMFR0_EL1.TGran4_2, TGran16_2 or, where they are 0, TGran4, TGran16: stage 2 in the
-    // host's granule. Values as in Arm ARM D24.2.83.
-    if !calls::granule_supported(ids.mmfr0) {
+    if !ids.has_granule(PAGE_SHIFT) {
         return Err(Error::NotSupported);
     }
+    PA_BITS.fetch_min(pa_bits(ids.pa_range())?, Ordering::Relaxed);
     this.harden()?;
     SNAPSHOTS.lock()[index as usize] = Some(Snapshot::take(&ids, kept::read));
     this.set_phase(Phase::Entered);
     Ok(())
 }
 
+/// What the host's stage 2 takes: VTCR_EL2, VTTBR_EL2 and bits of address.
+pub type Regime = (u64, u64, u32);
+
 /// Puts the calling CPU's host under stage 2 (the hypercall).
-pub fn enable(this: &PerCpu) -> Result<(), Error> {
+pub fn enable(this: &PerCpu, regime: Regime) -> Result<(), Error> {
     match this.phase() {
         Phase::Entered => {}
         Phase::Enabled => return Err(Error::Exists),
@@ -257,9 +295,13 @@ pub fn enable(this: &PerCpu) -> Result<(), Error> {
     }
     let found = &this.found;
     found.hcr.store(read_sysreg!("hcr_el2"), Ordering::Relaxed);
-    found.vtcr.store(read_sysreg!("vtcr_el2"), Ordering::Relaxed);
-    found.vttbr.store(read_sysreg!("vttbr_el2"), Ordering::Relaxed);
-    apply(this, false)?;
+    found
+        .vtcr
+        .store(read_sysreg!("vtcr_el2"), Ordering::Relaxed);
+    found
+        .vttbr
+        .store(read_sysreg!("vttbr_el2"), Ordering::Relaxed);
+    apply(this, regime, false)?;
     this.set_phase(Phase::Enabled);
     Ok(())
 }
@@ -267,20 +309,32 @@ pub fn enable(this: &PerCpu) -> Result<(), Error> {
 /// Readies a CPU that firmware has started for the host.
 pub fn start(this: &PerCpu, watch: bool) -> Result<(), Error> {
     this.harden()?;
-    apply(this, watch)?;
+    apply(this, calls::host_regime().ok_or(Error::Perm)?, watch)?;
     this.set_phase(Phase::Enabled);
     Ok(())
 }
 
 /// Gives this CPU the kept registers, its own or those of one of its kind, and the host's stage 2.
 /// The one way to both states, so that a CPU that comes back is like one that was taken.
-fn apply(this: &PerCpu, watch: bool) -> Result<(), Error> {
-    let (vtcr, vttbr) = calls::host_regime().ok_or(Error::Perm)?;
+fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
+    let (vtcr, vttbr, bits) = regime;
     let ids = id_regs();
+    if pa_bits(ids.pa_range())? < bits {
+        return Err(Error::NotSupported);
+    }
     let snapshot = *choose(this.index() as usize, ids.midr(), &*SNAPSHOTS.lock())
         .map_err(|_| Error::NotSupported)?;
-    let cpu = This { ids, mpidr: read_sysreg!("mpidr_el1"), fwb: false, watch };
+    let cpu = This {
+        ids,
+        mpidr: read_sysreg!("mpidr_el1"),
+        fwb: false,
+        watch,
+    };
     let steps = snapshot.replay(&cpu).map_err(|_| Error::NotSupported)?;
+    let walks = this
+        .speculative_at
+        .load(Ordering::Relaxed)
+        .then(Stage1Walks::stop);
     // SAFETY: the host's tables are built; the host runs only after the ERET, when all of it is in
     // force.
     unsafe {
@@ -305,7 +359,44 @@ fn apply(this: &PerCpu, watch: bool) -> Result<(), Error> {
             options(nostack, preserves_flags)
         );
     }
+    drop(walks);
     Ok(())
+}
+
+/// No walk of the host's stage 1 starts while this lives: errata 1165522, 1319367, 1319537 and
+/// 1530923, where a speculative one would mix the old context with the new.
+struct Stage1Walks {
+    tcr: u64,
+    sctlr: u64,
+}
+
+/// TCR_EL1.EPD0 and EPD1: no walks on a TLB miss.
+const TCR_EPD: u64 = (1 << 7) | (1 << 23);
+/// SCTLR_EL1.M.
+const SCTLR_M: u64 = 1;
+
+impl Stage1Walks {
+    fn stop() -> Stage1Walks {
+        let walks = Stage1Walks {
+            tcr: host_tcr(),
+            sctlr: host_sctlr(),
+        };
+        set_host_tcr(walks.tcr | TCR_EPD);
+        isb();
+        set_host_sctlr(walks.sctlr | SCTLR_M);
+        isb();
+        walks
+    }
+}
+
+impl Drop for Stage1Walks {
+    fn drop(&mut self) {
+        isb();
+        set_host_sctlr(self.sctlr);
+        isb();
+        set_host_tcr(self.tcr);
+        isb();
+    }
 }
 
 /// Sets or clears HCR_EL2.TVM.
@@ -340,7 +431,12 @@ impl PerCpu {
                 write_sysreg!("hcr_el2", get(&found.hcr));
                 write_sysreg!("vttbr_el2", get(&found.vttbr));
                 write_sysreg!("vtcr_el2", get(&found.vtcr));
-                core::arch::asm!("isb", "tlbi alle1", "dsb nsh", options(nostack, preserves_flags));
+                core::arch::asm!(
+                    "isb",
+                    "tlbi alle1",
+                    "dsb nsh",
+                    options(nostack, preserves_flags)
+                );
             }
             write_sysreg!("vbar_el2", get(&found.vbar));
         }

@@ -50,8 +50,13 @@ impl BootRegsCell {
 
 /// Filled by `boot`, read by the assembly below.
 #[no_mangle]
-pub static EL2_BOOT_REGS: BootRegsCell =
-    BootRegsCell(UnsafeCell::new(BootRegs { mair: 0, tcr: 0, ttbr0: 0, sctlr: 0, hcr: 0 }));
+pub static EL2_BOOT_REGS: BootRegsCell = BootRegsCell(UnsafeCell::new(BootRegs {
+    mair: 0,
+    tcr: 0,
+    ttbr0: 0,
+    sctlr: 0,
+    hcr: 0,
+}));
 
 /// The registers of whoever was interrupted, as the vectors save them.
 #[derive(Clone, Copy)]

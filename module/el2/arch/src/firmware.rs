@@ -7,8 +7,9 @@
 
 use core::arch::asm;
 
-use mvirt_abi::{Error, Stat};
-use mvirt_hyp::psci::{Action, Firmware, Relay};
+use mvirt_abi::{Error, Stat, MAX_CPUS};
+use mvirt_hyp::errata::{Support, Workarounds, WORKAROUND_1, WORKAROUND_3};
+use mvirt_hyp::psci::{Action, Firmware, Relay, State};
 use mvirt_hyp::smccc::Smc;
 
 use crate::cpu::{self, PerCpu};
@@ -22,6 +23,8 @@ static PSCI: SpinLock<Option<Relay>> = SpinLock::new(None);
 
 const PSCI_VERSION: u64 = 0x8400_0000;
 const PSCI_FEATURES: u64 = 0x8400_000a;
+const SMCCC_VERSION: u64 = 0x8000_0000;
+const SMCCC_ARCH_FEATURES: u64 = 0x8000_0001;
 const PSCI_CPU_OFF: u64 = 0x8400_0002;
 const PSCI_CPU_SUSPEND_64: u64 = 0xc400_0001;
 
@@ -38,11 +41,24 @@ fn call(regs: &mut [u64; 18]) {
     unsafe {
         asm!(
             "smc #0",
-            inout("x0") *x0, inout("x1") *x1, inout("x2") *x2, inout("x3") *x3,
-            inout("x4") *x4, inout("x5") *x5, inout("x6") *x6, inout("x7") *x7,
-            inout("x8") *x8, inout("x9") *x9, inout("x10") *x10, inout("x11") *x11,
-            inout("x12") *x12, inout("x13") *x13, inout("x14") *x14, inout("x15") *x15,
-            inout("x16") *x16, inout("x17") *x17,
+            inout("x0") * x0,
+            inout("x1") * x1,
+            inout("x2") * x2,
+            inout("x3") * x3,
+            inout("x4") * x4,
+            inout("x5") * x5,
+            inout("x6") * x6,
+            inout("x7") * x7,
+            inout("x8") * x8,
+            inout("x9") * x9,
+            inout("x10") * x10,
+            inout("x11") * x11,
+            inout("x12") * x12,
+            inout("x13") * x13,
+            inout("x14") * x14,
+            inout("x15") * x15,
+            inout("x16") * x16,
+            inout("x17") * x17,
             options(nostack),
         );
     }
@@ -55,7 +71,27 @@ fn call4(args: [u64; 4]) -> u64 {
     regs[0]
 }
 
-/// Makes the relay. `mpidrs` are those of the CPUs by index.
+/// What the firmware can do for this CPU against branch prediction.
+pub fn workarounds() -> Workarounds {
+    // SMCCC_ARCH_FEATURES is there from SMCCC 1.1 on, which PSCI_FEATURES(SMCCC_VERSION) tells and
+    // PSCI has from 1.0 on. All are 32-bit values.
+    let psci_1_0 = call4([PSCI_VERSION, 0, 0, 0]) as u32 >= 0x1_0000;
+    if !psci_1_0 || (call4([PSCI_FEATURES, SMCCC_VERSION, 0, 0]) as u32 as i32) < 0 {
+        return Workarounds::default();
+    }
+    if (call4([SMCCC_VERSION, 0, 0, 0]) as u32) < 0x1_0001 {
+        return Workarounds::default();
+    }
+    let ask = |id: u32| Support::from_features(call4([SMCCC_ARCH_FEATURES, id.into(), 0, 0]));
+    Workarounds {
+        wa1: ask(WORKAROUND_1),
+        wa3: ask(WORKAROUND_3),
+    }
+}
+
+/// Makes the relay. Not inlined, as its frame is large. `mpidrs` are those of the CPUs by index.
+#[cold]
+#[inline(never)]
 pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
     // Version and features are 32-bit values.
     let version = call4([PSCI_VERSION, 0, 0, 0]) as u32;
@@ -75,6 +111,14 @@ pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
+/// CPUs that run the host now.
+pub fn cpus_online() -> u64 {
+    let relay = PSCI.lock();
+    let online =
+        |slot: usize| relay.as_ref().and_then(|relay| relay.state(slot)) == Some(State::Online);
+    (0..MAX_CPUS).filter(|slot| online(*slot)).count() as u64
+}
+
 /// The kernel tried a kexec.
 pub fn soft_restart_refused() {
     if let Some(relay) = PSCI.lock().as_mut() {
@@ -86,7 +130,11 @@ pub fn soft_restart_refused() {
 pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
     let x = &mut frame.x;
     match Smc::classify(imm, x[0], x[1]) {
-        Smc::Refuse { result, clears_x4_to_x7, .. } => {
+        Smc::Refuse {
+            result,
+            clears_x4_to_x7,
+            ..
+        } => {
             this.count(Stat::TrapPsci);
             x[..4].copy_from_slice(&result);
             if clears_x4_to_x7 {
@@ -106,7 +154,9 @@ pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
             let slot = this.index() as usize;
             let action = calls::with_host_ram(|is_host_ram| {
                 let mut relay = PSCI.lock();
-                relay.as_mut().map(|r| r.decide(slot, id, [x[1], x[2], x[3]], is_host_ram))
+                relay
+                    .as_mut()
+                    .map(|r| r.decide(slot, id, [x[1], x[2], x[3]], is_host_ram))
             });
             x[0] = match action {
                 // SMCs trap from `enable_cpu` on, and `prepare` made the relay before.
@@ -114,7 +164,9 @@ pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
                 Some(Action::Answer(x0)) => x0,
                 Some(Action::Call { regs, then }) => {
                     let x0 = call4(regs);
-                    PSCI.lock().as_mut().map_or(x0, |relay| relay.complete(then, x0))
+                    PSCI.lock()
+                        .as_mut()
+                        .map_or(x0, |relay| relay.complete(then, x0))
                 }
             };
         }
@@ -127,7 +179,9 @@ pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
 extern "C" fn el2_cpu_boot(frame: &mut Frame, index: u64) {
     let this = PerCpu::adopt_started(index);
     let arrival = PSCI.lock().as_mut().map(|relay| relay.enter(index));
-    let Some(Ok(arrival)) = arrival else { turn_away() };
+    let Some(Ok(arrival)) = arrival else {
+        turn_away()
+    };
     if cpu::start(this, arrival.watch_first_write).is_err() {
         turn_away();
     }

@@ -7,10 +7,11 @@ use core::sync::atomic::Ordering;
 
 use mvirt_abi::Stat;
 use mvirt_hyp::cpu::Feature;
+use mvirt_hyp::memory;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
 use mvirt_hyp::trap::{
-    Abort, Access, Exception, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
+    Abort, Access, Exception, Fault, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
 };
 
 use crate::cpu::{id_regs, set_tvm, PerCpu, HCR_TVM};
@@ -94,7 +95,10 @@ fn hvc(this: &PerCpu, frame: &mut Frame, imm: u16) {
 
 fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     let far = read_sysreg!("far_el2");
-    let regs = FaultRegisters { far, hpfar: read_sysreg!("hpfar_el2") };
+    let regs = FaultRegisters {
+        far,
+        hpfar: read_sysreg!("hpfar_el2"),
+    };
     let ipa = match abort.address(regs, this.retranslates()) {
         FaultAddress::Ipa(ipa) => Some(ipa),
         FaultAddress::Translate => match translate(frame, abort, far) {
@@ -105,7 +109,17 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         },
         FaultAddress::None => None,
     };
-    if ipa.is_some_and(calls::host_fault) {
+    let access = match abort.access {
+        Access::Fetch => memory::Access::Fetch,
+        Access::Read => memory::Access::Read,
+        Access::Write => memory::Access::Write,
+    };
+    // What no mapping mends is not the logic's to judge.
+    let mendable = matches!(
+        abort.fault,
+        Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
+    );
+    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, access)) {
         this.count(Stat::TrapFaultMapped);
     } else {
         this.count(Stat::TrapFaultDenied);
@@ -115,23 +129,35 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
 
 /// Asks stage 1 of the host where a virtual address lies. PAR_EL1 is the host's and is kept.
 fn translate(frame: &Frame, abort: &Abort, far: u64) -> Option<u64> {
-    let kept = read_sysreg!("par_el1");
+    let kept = read_par();
     let user = frame.spsr & 0xf == 0;
     // SAFETY: AT writes PAR_EL1 alone, which is put back.
-    let par = unsafe {
+    unsafe {
         match (user, abort.access) {
             (true, Access::Write) => at!("s1e0w", far),
             (true, _) => at!("s1e0r", far),
             (false, Access::Write) => at!("s1e1w", far),
             (false, _) => at!("s1e1r", far),
         }
-        isb();
-        let par = read_sysreg!("par_el1");
-        write_sysreg!("par_el1", kept);
-        par
-    };
+    }
+    isb();
+    let par = read_par();
+    // SAFETY: the host's own value.
+    unsafe { write_sysreg!("par_el1", kept) };
     // PAR_EL1.F clear: bits 51:12 are the address.
     (par & 1 == 0).then_some((par & 0x000f_ffff_ffff_f000) | (far & 0xfff))
+}
+
+/// PAR_EL1, with DMB SY around the read where the core needs it.
+fn read_par() -> u64 {
+    if PerCpu::current().par_barrier() {
+        dmb_sy();
+        let par = read_sysreg!("par_el1");
+        dmb_sy();
+        par
+    } else {
+        read_sysreg!("par_el1")
+    }
 }
 
 fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {
@@ -150,7 +176,12 @@ fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {
     };
     set_tvm(false);
     match first_write(&fresh) {
-        FirstWrite::Finish { sctlr, pc, pstate, x0 } => {
+        FirstWrite::Finish {
+            sctlr,
+            pc,
+            pstate,
+            x0,
+        } => {
             set_host_sctlr(sctlr);
             frame.elr = pc;
             frame.spsr = pstate;
@@ -166,7 +197,11 @@ fn inject(frame: &mut Frame, exception: Exception) {
     let ids = id_regs();
     let gcscr = if ids.has(Feature::Gcs) {
         // GCSCR_EL1, or GCSCR_EL12.
-        if e2h() { read_sysreg!("s3_5_c2_c5_0") } else { read_sysreg!("s3_0_c2_c5_0") }
+        if e2h() {
+            read_sysreg!("s3_5_c2_c5_0")
+        } else {
+            read_sysreg!("s3_0_c2_c5_0")
+        }
     } else {
         0
     };
@@ -177,7 +212,9 @@ fn inject(frame: &mut Frame, exception: Exception) {
         vbar: host_vbar(),
         gcscr,
     };
-    let taken = exception.take(&host, &ids).expect("the host runs at EL0 or EL1");
+    let taken = exception
+        .take(&host, &ids)
+        .expect("the host runs at EL0 or EL1");
     frame.spsr = taken.pstate;
     frame.elr = taken.pc;
     set_host_spsr(taken.spsr);

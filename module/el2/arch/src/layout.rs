@@ -12,12 +12,20 @@
 //! | [`STACKS_BASE`]         | each CPU's stack above its guard                                |
 
 use mvirt_abi::{PhysRange, STACK_SIZE};
+use mvirt_hyp::addr::Granule;
 
-/// log2 of the page size of EL2's tables and of the host's stage 2: the host's own.
-pub const PAGE_SHIFT: u32 = if cfg!(page_16k) { 14 } else { 12 };
+/// The granule of EL2's tables and of the host's stage 2: the host's own.
+#[cfg(not(page_16k))]
+pub type Page = mvirt_hyp::addr::K4;
+/// The granule of EL2's tables and of the host's stage 2: the host's own.
+#[cfg(page_16k)]
+pub type Page = mvirt_hyp::addr::K16;
+
+/// log2 of the size of a page.
+pub const PAGE_SHIFT: u32 = Page::SHIFT;
 
 /// Bytes in a page.
-pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
+pub const PAGE_SIZE: u64 = Page::BYTES;
 
 /// Bits of an EL2 virtual address.
 pub const VA_BITS: u32 = 48;
@@ -46,5 +54,8 @@ pub const fn stack_base(cpu: u64) -> u64 {
 
 /// True if the range lies wholly in physical memory that EL2 can map.
 pub fn in_phys_limit(range: PhysRange) -> bool {
-    range.base.checked_add(range.size).is_some_and(|end| end <= PHYS_LIMIT)
+    range
+        .base
+        .checked_add(range.size)
+        .is_some_and(|end| end <= PHYS_LIMIT)
 }

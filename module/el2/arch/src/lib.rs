@@ -6,6 +6,7 @@
 //! * `entry`    the identity page: entry from the stub and from PSCI, exit; vectors
 //! * `boot`     EL2's tables, built by the first CPU with the MMU off
 //! * `cpu`      a CPU's own data, its take-over and its way back
+//! * `kept`     accesses to the registers that are kept for the host
 //! * `sysreg`   accessors of system registers
 //! * `lock`     the spinlock
 //! * `machine`  the logic's view of memory and TLBs
@@ -21,6 +22,7 @@ mod cpu;
 mod entry;
 mod firmware;
 mod host;
+mod kept;
 mod layout;
 mod lock;
 mod machine;

@@ -32,7 +32,11 @@ unsafe impl<T: Send> Sync for SpinLock<T> {}
 impl<T> SpinLock<T> {
     /// An unlocked lock.
     pub const fn new(data: T) -> Self {
-        SpinLock { next: AtomicU32::new(0), owner: AtomicU32::new(0), data: UnsafeCell::new(data) }
+        SpinLock {
+            next: AtomicU32::new(0),
+            owner: AtomicU32::new(0),
+            data: UnsafeCell::new(data),
+        }
     }
 
     /// Waits for its turn.
@@ -73,6 +77,8 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock.owner.store(self.ticket.wrapping_add(1), Ordering::Release);
+        self.lock
+            .owner
+            .store(self.ticket.wrapping_add(1), Ordering::Release);
     }
 }

@@ -8,12 +8,13 @@
 //! Why unsafe: it reaches physical memory and executes TLB and cache maintenance.
 
 use core::arch::asm;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use mvirt_hyp::addr::{Ipa, Level, Phys, Va};
 use mvirt_hyp::machine::Machine;
 
 use crate::layout::{LINEAR_BASE, PAGE_SIZE};
-use crate::sysreg::{dsb_ish, isb, read_sysreg};
+use crate::sysreg::{dsb_ish, read_sysreg};
 
 /// Physical memory that EL2 owns or that is shared with it.
 ///
@@ -26,12 +27,47 @@ pub struct Physical {
 
 impl Physical {
     /// With the MMU on.
-    pub const LINEAR: Physical = Physical { offset: LINEAR_BASE };
+    pub const fn linear() -> Physical {
+        // INVARIANT: all code that is not `boot::build` runs with the MMU on.
+        Physical {
+            offset: LINEAR_BASE,
+        }
+    }
+
     /// With the MMU off, on the first CPU before it enters.
-    pub const MMU_OFF: Physical = Physical { offset: 0 };
+    pub const fn mmu_off() -> Physical {
+        // INVARIANT: for `boot::build` alone.
+        Physical { offset: 0 }
+    }
 
     fn pointer(&self, phys: Phys) -> *mut u64 {
         (phys.raw() + self.offset) as *mut u64
+    }
+}
+
+/// Set where a CPU's broadcast invalidation may complete too early (`errata`: 1286807 and its kin).
+static REPEAT_TLBI: AtomicBool = AtomicBool::new(false);
+
+/// From now on each invalidation is made twice.
+pub fn repeat_tlbi() {
+    REPEAT_TLBI.store(true, Ordering::Relaxed);
+}
+
+/// Ends a broadcast invalidation: waits for it, and makes it once more where that is needed. The
+/// repetition may be of any kind (Linux, arch/arm64/include/asm/tlbflush.h); this one is cheap.
+fn finish_tlbi() {
+    // SAFETY: barriers, and an invalidation of EL2's own entry for address 0, which there is none
+    // of.
+    unsafe {
+        asm!("dsb ish", options(nostack, preserves_flags));
+        if REPEAT_TLBI.load(Ordering::Relaxed) {
+            asm!(
+                "tlbi vae2is, xzr",
+                "dsb ish",
+                options(nostack, preserves_flags)
+            );
+        }
+        asm!("isb", options(nostack, preserves_flags));
     }
 }
 
@@ -104,21 +140,26 @@ impl Machine for Physical {
             asm!(
                 "dsb ishst",
                 "tlbi ipas2e1is, {}",
-                "dsb ish",
-                "tlbi vmalle1is",
-                "dsb ish",
-                "isb",
                 in(reg) ipa.raw() >> 12,
                 options(nostack, preserves_flags)
             );
         }
+        finish_tlbi();
+        // SAFETY: as above.
+        unsafe { asm!("tlbi vmalle1is", options(nostack, preserves_flags)) };
+        finish_tlbi();
     }
 
     fn tlb_flush_host_all(&mut self) {
         // SAFETY: as above; VTTBR_EL2 is the host's, so this is all of the host's VMID.
         unsafe {
-            asm!("dsb ishst", "tlbi vmalls12e1is", "dsb ish", "isb", options(nostack, preserves_flags));
+            asm!(
+                "dsb ishst",
+                "tlbi vmalls12e1is",
+                options(nostack, preserves_flags)
+            );
         }
+        finish_tlbi();
     }
 
     fn tlb_flush_el2(&mut self, va: Va) {
@@ -127,12 +168,10 @@ impl Machine for Physical {
             asm!(
                 "dsb ishst",
                 "tlbi vae2is, {}",
-                "dsb ish",
-                "isb",
                 in(reg) va.raw() >> 12,
                 options(nostack, preserves_flags)
             );
         }
-        isb();
+        finish_tlbi();
     }
 }

@@ -36,6 +36,7 @@ pub fn set_page(phys: u64) {
 }
 
 /// The last traps of a CPU: a ring that only this CPU writes.
+#[repr(C)]
 pub struct TrapRing {
     next: AtomicU64,
     entries: [[AtomicU64; 3]; MAX_TRAPS],
@@ -45,7 +46,10 @@ impl TrapRing {
     /// An empty ring.
     pub const fn new() -> TrapRing {
         const ZERO: AtomicU64 = AtomicU64::new(0);
-        TrapRing { next: ZERO, entries: [const { [const { AtomicU64::new(0) }; 3] }; MAX_TRAPS] }
+        TrapRing {
+            next: ZERO,
+            entries: [const { [const { AtomicU64::new(0) }; 3] }; MAX_TRAPS],
+        }
     }
 
     /// Adds a trap.
@@ -143,7 +147,9 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
             spsr: frame.map_or(0, |f| f.spsr),
             far: frame.map_or(0, |_| read_sysreg!("far_el2")),
             hpfar: frame.map_or(0, |_| read_sysreg!("hpfar_el2")),
-            sp: frame.map_or(fp, |f| (&raw const *f) as u64 + core::mem::size_of::<Frame>() as u64),
+            sp: frame.map_or(fp, |f| {
+                (&raw const *f) as u64 + core::mem::size_of::<Frame>() as u64
+            }),
             x: frame.map_or([0; 31], |f| f.x),
             nr_trace: used as u32,
             nr_traps,
@@ -185,16 +191,61 @@ extern "C" fn el2_own_fault(frame: &Frame, kind: u64) -> ! {
         3 => ReportKind::SError,
         _ => ReportKind::Interrupt,
     };
-    give_up(kind, Some(frame), frame.x[29], Text { bytes: [0; MAX_TEXT], used: 0 })
+    give_up(
+        kind,
+        Some(frame),
+        frame.x[29],
+        Text {
+            bytes: [0; MAX_TEXT],
+            used: 0,
+        },
+    )
 }
 
 #[cfg_attr(not(test), panic_handler)]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let mut text = Text { bytes: [0; MAX_TEXT], used: 0 };
+    let mut text = Text {
+        bytes: [0; MAX_TEXT],
+        used: 0,
+    };
     // Cannot fail: `Text` cuts.
     let _ = write!(text, "{info}");
     let fp: u64;
     // SAFETY: reads the frame pointer.
     unsafe { core::arch::asm!("mov {}, x29", out(reg) fp, options(nomem, nostack)) };
     give_up(ReportKind::Panic, None, fp, text)
+}
+
+/// Breaks EL2 in the way that `kind` names (the hypercall). Not inlined, so that its name shows.
+#[cfg(mvirt_crash_test)]
+#[inline(never)]
+pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+    // On purpose.
+    #[allow(unconditional_recursion)]
+    fn overflow(depth: u64) -> u64 {
+        let frame = core::hint::black_box([depth; 64]);
+        overflow(depth + 1) + frame[0]
+    }
+    match kind {
+        // SAFETY: none: this is the fault that was asked for. Nothing is mapped there.
+        0 => Ok([
+            unsafe { ((STACKS_BASE - 8) as *const u64).read_volatile() },
+            0,
+            0,
+        ]),
+        1 => panic!("asked for by the host"),
+        2 => Ok([overflow(0), 0, 0]),
+        // SAFETY: none: text is not writable, which is what this shows.
+        3 => {
+            unsafe { (IMAGE_BASE as *mut u64).write_volatile(0) };
+            Ok([0; 3])
+        }
+        _ => Err(mvirt_abi::Error::Invalid),
+    }
+}
+
+/// Only an image built to be broken can be.
+#[cfg(not(mvirt_crash_test))]
+pub fn crash(_kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+    Err(mvirt_abi::Error::NotSupported)
 }

@@ -52,38 +52,40 @@ pub fn dsb_ish() {
     unsafe { core::arch::asm!("dsb ish", options(nostack, preserves_flags)) };
 }
 
-macro_rules! host_registers {
-    ($($(#[$doc:meta])* $read:ident, $write:ident: $el1:literal, $el12:literal;)*) => {$(
+/// Orders all accesses before against all after.
+pub fn dmb_sy() {
+    // SAFETY: as above.
+    unsafe { core::arch::asm!("dmb sy", options(nostack, preserves_flags)) };
+}
+
+macro_rules! host_register {
+    (read $(#[$doc:meta])* $name:ident: $el1:literal, $el12:literal) => {
         $(#[$doc])*
-        pub fn $read() -> u64 {
+        pub fn $name() -> u64 {
             if e2h() { read_sysreg!($el12) } else { read_sysreg!($el1) }
         }
-
+    };
+    (write $(#[$doc:meta])* $name:ident: $el1:literal, $el12:literal) => {
         $(#[$doc])*
-        pub fn $write(value: u64) {
+        pub fn $name(value: u64) {
             // SAFETY: a register of the host's EL1&0 regime. EL2 runs in its own regime, which it
             // does not affect; what the host's accesses may reach is bounded by its stage 2.
             unsafe { if e2h() { write_sysreg!($el12, value) } else { write_sysreg!($el1, value) } }
         }
-    )*};
+    };
 }
 
 // The S-names are the *_EL12 registers (Arm ARM D24.1: op1 = 5), spelled so that an assembler
 // that was not told of FEAT_VHE takes them.
-host_registers! {
-    /// The host's SCTLR_EL1.
-    host_sctlr, set_host_sctlr: "sctlr_el1", "s3_5_c1_c0_0";
-    /// The host's VBAR_EL1.
-    host_vbar, set_host_vbar: "vbar_el1", "s3_5_c12_c0_0";
-    /// The host's ESR_EL1.
-    host_esr, set_host_esr: "esr_el1", "s3_5_c5_c2_0";
-    /// The host's FAR_EL1.
-    host_far, set_host_far: "far_el1", "s3_5_c6_c0_0";
-    /// The host's ELR_EL1.
-    host_elr, set_host_elr: "elr_el1", "s3_5_c4_c0_1";
-    /// The host's SPSR_EL1.
-    host_spsr, set_host_spsr: "spsr_el1", "s3_5_c4_c0_0";
-}
+host_register!(read /** The host's SCTLR_EL1. */ host_sctlr: "sctlr_el1", "s3_5_c1_c0_0");
+host_register!(write /** Sets the host's SCTLR_EL1. */ set_host_sctlr: "sctlr_el1", "s3_5_c1_c0_0");
+host_register!(read /** The host's TCR_EL1. */ host_tcr: "tcr_el1", "s3_5_c2_c0_2");
+host_register!(write /** Sets the host's TCR_EL1. */ set_host_tcr: "tcr_el1", "s3_5_c2_c0_2");
+host_register!(read /** The host's VBAR_EL1. */ host_vbar: "vbar_el1", "s3_5_c12_c0_0");
+host_register!(write /** Sets the host's ESR_EL1. */ set_host_esr: "esr_el1", "s3_5_c5_c2_0");
+host_register!(write /** Sets the host's FAR_EL1. */ set_host_far: "far_el1", "s3_5_c6_c0_0");
+host_register!(write /** Sets the host's ELR_EL1. */ set_host_elr: "elr_el1", "s3_5_c4_c0_1");
+host_register!(write /** Sets the host's SPSR_EL1. */ set_host_spsr: "spsr_el1", "s3_5_c4_c0_0");
 
 /// Translates an address by an AT instruction. To be used in an `unsafe` block.
 macro_rules! at {

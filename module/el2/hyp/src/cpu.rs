@@ -114,8 +114,6 @@ pub enum Feature {
     Spe,
     /// FEAT_SPE that EL3 left to EL2: PMBIDR_EL1.P is 0. Else PMSCR_EL2 traps to EL3.
     SpeAtEl2,
-    /// FEAT_TRF: ID_AA64DFR0_EL1.TraceFilt.
-    Trf,
     /// FEAT_BRBE: ID_AA64DFR0_EL1.BRBE.
     Brbe,
     /// FEAT_LOR: ID_AA64MMFR1_EL1.LO.
@@ -142,7 +140,7 @@ pub enum Feature {
 
 impl Feature {
     /// Every feature, for tests and for the documentation.
-    pub const ALL: [Feature; 24] = [
+    pub const ALL: [Feature; 23] = [
         Feature::Base,
         Feature::Hcx,
         Feature::Fgt,
@@ -155,7 +153,6 @@ impl Feature {
         Feature::MpamHcr,
         Feature::Spe,
         Feature::SpeAtEl2,
-        Feature::Trf,
         Feature::Brbe,
         Feature::Lor,
         Feature::Gcs,
@@ -184,7 +181,6 @@ impl Feature {
             Feature::MpamHcr => "MPAM and MPAMIDR_EL1.HAS_HCR = 1",
             Feature::Spe => "ID_AA64DFR0_EL1.PMSVer >= 1",
             Feature::SpeAtEl2 => "ID_AA64DFR0_EL1.PMSVer >= 1 and PMBIDR_EL1.P = 0",
-            Feature::Trf => "ID_AA64DFR0_EL1.TraceFilt >= 1",
             Feature::Brbe => "ID_AA64DFR0_EL1.BRBE >= 1",
             Feature::Lor => "ID_AA64MMFR1_EL1.LO >= 1",
             Feature::Gcs => "ID_AA64PFR1_EL1.GCS >= 1",
@@ -201,6 +197,27 @@ impl Feature {
 }
 
 impl IdRegs {
+    /// ID_AA64MMFR0_EL1.PARange.
+    pub const fn pa_range(&self) -> u64 {
+        bits(self.mmfr0, 0, 4)
+    }
+
+    /// Whether both stages can use pages of `1 << shift` bytes: 4 KiB and 16 KiB are known.
+    ///
+    /// ID_AA64MMFR0_EL1: TGran4 is 0 or 1 where stage 1 has 4 KiB, TGran16 1 or 2 where it has
+    /// 16 KiB; TGran4_2 and TGran16_2 say 0 for "as stage 1", 1 for no, and more for yes.
+    pub const fn has_granule(&self, shift: u32) -> bool {
+        let (stage1, stage2) = match shift {
+            12 => (bits(self.mmfr0, 28, 4) <= 1, bits(self.mmfr0, 40, 4)),
+            14 => (
+                matches!(bits(self.mmfr0, 20, 4), 1 | 2),
+                bits(self.mmfr0, 32, 4),
+            ),
+            _ => return false,
+        };
+        stage1 && stage2 != 1
+    }
+
     /// Which core it is.
     pub const fn midr(&self) -> Midr {
         Midr::from_register(self.midr)
@@ -225,7 +242,6 @@ impl IdRegs {
             Feature::MpamHcr => mpam && bits(self.mpamidr, 17, 1) == 1,
             Feature::Spe => spe,
             Feature::SpeAtEl2 => spe && bits(self.pmbidr, 4, 1) == 0,
-            Feature::Trf => bits(self.dfr0, 40, 4) >= 1,
             Feature::Brbe => bits(self.dfr0, 52, 4) >= 1,
             Feature::Lor => bits(self.mmfr1, 16, 4) >= 1,
             Feature::Gcs => bits(self.pfr1, 44, 4) >= 1,
@@ -239,5 +255,30 @@ impl IdRegs {
             // The one signed field here: 0xf and 0xe are negative, 0 means that E2H = 0 works.
             Feature::NoE2h0 => bits(self.mmfr4, 24, 4) >= 8,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn granules() {
+        let ids = |mmfr0| IdRegs {
+            mmfr0,
+            ..IdRegs::default()
+        };
+        // Cortex-A76: TGran4 0, TGran16 1, no separate stage 2.
+        let a76 = ids(0x10_0000);
+        assert!(a76.has_granule(12) && a76.has_granule(14) && !a76.has_granule(16));
+        // Neither in stage 1.
+        let none = ids(0xf000_0000);
+        assert!(!none.has_granule(12) && !none.has_granule(14));
+        // Stage 1 has both, stage 2 neither.
+        let stage1 = ids(0x10_0000 | 1 << 40 | 1 << 32);
+        assert!(!stage1.has_granule(12) && !stage1.has_granule(14));
+        // Stage 2 says so itself.
+        let both = ids(0x10_0000 | 2 << 40 | 2 << 32);
+        assert!(both.has_granule(12) && both.has_granule(14));
     }
 }

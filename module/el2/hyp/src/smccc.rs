@@ -165,7 +165,11 @@ fn refuse(why: Refusal) -> Smc {
             result: [FFA_ERROR, 0, FFA_NOT_SUPPORTED, 0],
             clears_x4_to_x7: true,
         },
-        _ => Smc::Refuse { why, result: [NOT_SUPPORTED, 0, 0, 0], clears_x4_to_x7: false },
+        _ => Smc::Refuse {
+            why,
+            result: [NOT_SUPPORTED, 0, 0, 0],
+            clears_x4_to_x7: false,
+        },
     }
 }
 
@@ -247,3 +251,6 @@ impl Hvc {
         Call::from_id(x0).map_or(Hvc::Unknown, Hvc::Mvirt)
     }
 }
+
+#[cfg(test)]
+mod tests;

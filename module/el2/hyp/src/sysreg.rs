@@ -61,10 +61,11 @@ macro_rules! for_each_kept_register {
             Mpam2 MPAM2_EL2 (3 4 10 5 0) Mpam Found;
             Mpamhcr MPAMHCR_EL2 (3 4 10 4 0) MpamHcr Found;
             Mpamvpmv MPAMVPMV_EL2 (3 4 10 4 1) MpamHcr Found;
-            // Profiling, branch records and trace see EL1, as the kernel set them up, but not EL2.
+            // Profiling and branch records see EL1, as the kernel set them up, but not EL2. Trace
+            // does not see EL2 as long as TRFCR_EL2 stays what reset made it; it is not touched,
+            // because firmware may trap it to EL3 without saying so (MDCR_EL3.TTRF).
             Pmscr PMSCR_EL2 (3 4 9 9 0) SpeAtEl2 NoEl2Recording;
             Brbcr BRBCR_EL2 (2 4 9 0 0) Brbe NoEl2Recording;
-            Trfcr TRFCR_EL2 (3 4 1 2 1) Trf NoEl2Recording;
             // EL1's registers that the kernel sets while it is at EL2.
             Lorc LORC_EL1 (3 0 10 4 3) Lor Zero;
             Gcscr GCSCR_EL1 (3 0 2 5 0) Gcs Zero;
@@ -122,8 +123,7 @@ pub enum Treatment {
     /// The value found, with EL2's own bits: [`host_hcr`].
     Host,
     /// The value found, without the bits that record what EL2 itself does (bits 1:0, the enables
-    /// for EL2 and for EL0 under it: PMSCR_EL2.{E2SPE, E0HSPE}, BRBCR_EL2.{E2BRE, E0HBRE},
-    /// TRFCR_EL2.{E2TRE, E0HTRE}).
+    /// for EL2 and for EL0 under it: PMSCR_EL2.{E2SPE, E0HSPE}, BRBCR_EL2.{E2BRE, E0HBRE}).
     NoEl2Recording,
     /// Zero, as the kernel does, whatever the register held at take-over.
     Zero,
@@ -263,7 +263,11 @@ impl Snapshot {
     ///
     /// `read` is called once for each register that is there, in the order of [`Kept::ALL`].
     pub fn take(ids: &IdRegs, mut read: impl FnMut(Kept) -> u64) -> Snapshot {
-        let mut snapshot = Snapshot { taken: 0, values: [0; COUNT], midr: ids.midr() };
+        let mut snapshot = Snapshot {
+            taken: 0,
+            values: [0; COUNT],
+            midr: ids.midr(),
+        };
         // Their rows come before those that depend on them.
         let (mut hcr, mut cptr) = (0, 0);
         for (n, (&kept, value)) in Kept::ALL.iter().zip(&mut snapshot.values).enumerate() {
@@ -289,7 +293,9 @@ impl Snapshot {
     /// The value found in a register, if the CPU had it.
     pub fn get(&self, kept: Kept) -> Option<u64> {
         let n = kept as usize;
-        (self.taken & (1 << n) != 0).then(|| self.values.get(n).copied()).flatten()
+        (self.taken & (1 << n) != 0)
+            .then(|| self.values.get(n).copied())
+            .flatten()
     }
 
     /// The writes that give `this` CPU the registers, in order, with an ISB at the end.
@@ -304,7 +310,9 @@ impl Snapshot {
             return Err(Missing(kept));
         }
         let steps = self.wanted(this).flat_map(move |&kept| {
-            let write = self.get(kept).map(|found| Step::Write(kept, value(kept, found, this)));
+            let write = self
+                .get(kept)
+                .map(|found| Step::Write(kept, value(kept, found, this)));
             [write, kept.needs_isb().then_some(Step::Isb)]
         });
         Ok(steps.flatten().chain([Step::Isb]))
@@ -313,7 +321,9 @@ impl Snapshot {
     fn wanted<'a>(&'a self, this: &'a This) -> impl Iterator<Item = &'static Kept> + 'a {
         let hcr = self.get(Kept::Hcr).unwrap_or(0);
         let cptr = self.get(Kept::Cptr).unwrap_or(0);
-        Kept::ALL.iter().filter(move |kept| kept.present(&this.ids, hcr, cptr))
+        Kept::ALL
+            .iter()
+            .filter(move |kept| kept.present(&this.ids, hcr, cptr))
     }
 }
 

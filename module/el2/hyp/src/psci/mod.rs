@@ -12,8 +12,8 @@
 //! the lock and has [`Relay::complete`] work the result in. Between the two, the core may arrive,
 //! and other cores may call. A [`Ticket`] tells a late result from the state of a newer attempt.
 //!
-//! Invariant: for each slot at most one CPU_ON is with the firmware, and the entry it was made for
-//! is the one that the arriving core gets.
+//! Invariant: for each slot at most one CPU_ON is under way, and the entry point that it was made
+//! with is the one that the arriving core gets.
 
 mod boot;
 mod function;
@@ -155,7 +155,12 @@ impl Relay {
             }
             slot.mpidr = mpidr;
         }
-        Ok(Relay { firmware, slots, nr_cpus: mpidrs.len(), boot_mode_watch: true })
+        Ok(Relay {
+            firmware,
+            slots,
+            nr_cpus: mpidrs.len(),
+            boot_mode_watch: true,
+        })
     }
 
     /// Records that the CPU of `slot` entered EL2 at take-over. `false` if there is no such slot
@@ -166,12 +171,15 @@ impl Relay {
 
     /// The state of a slot.
     pub fn state(&self, slot: usize) -> Option<State> {
-        self.slots.get(..self.nr_cpus)?.get(slot).map(|s| s.state)
+        self.slots.get(..self.nr_cpus)?.get(slot).map(Slot::state)
     }
 
     /// The slot of the CPU with these affinity fields.
     pub fn find(&self, mpidr: u64) -> Option<usize> {
-        self.slots.iter().take(self.nr_cpus).position(|s| s.mpidr == mpidr)
+        self.slots
+            .iter()
+            .take(self.nr_cpus)
+            .position(|s| s.mpidr == mpidr)
     }
 
     /// From now on no fresh CPU is watched: the host was refused a SOFT_RESTART, so a new kernel
@@ -211,7 +219,11 @@ impl Relay {
                 }
                 // The firmware ignores the entry of a standby state, but it gets ours in any case:
                 // it may disagree about which state is one.
-                self.suspend(slot, entry, [id64(function), x1, self.firmware.entry, slot as u64])
+                self.suspend(
+                    slot,
+                    entry,
+                    [id64(function), x1, self.firmware.entry, slot as u64],
+                )
             }
             Function::CpuDefaultSuspend | Function::SystemSuspend => {
                 let entry = EntryPoint { pc: x1, x0: x2 };
@@ -236,7 +248,11 @@ impl Relay {
             | Function::MemProtect
             | Function::MemProtectCheckRange
             | Function::SystemOff2 => {
-                let id = if smc64 { function.id() } else { function.id32() };
+                let id = if smc64 {
+                    function.id()
+                } else {
+                    function.id32()
+                };
                 forward([u64::from(id), x1, x2, x3])
             }
         }
@@ -249,7 +265,7 @@ impl Relay {
             Then::CpuOn(ticket) => {
                 if !succeeded(x0) {
                     if let Some(slot) = self.slot(ticket.slot) {
-                        slot.on_failed(ticket);
+                        slot.on_refused(ticket);
                     }
                 }
             }
@@ -267,7 +283,11 @@ impl Relay {
         let n = usize::try_from(context).map_err(|_| Uncalled::NoSlot)?;
         let watch_first_write = self.boot_mode_watch;
         let (entry, is_resume) = self.slot(n).ok_or(Uncalled::NoSlot)?.arrive()?;
-        Ok(Arrival { entry, is_resume, watch_first_write })
+        Ok(Arrival {
+            entry,
+            is_resume,
+            watch_first_write,
+        })
     }
 
     fn slot(&mut self, n: usize) -> Option<&mut Slot> {
@@ -301,14 +321,20 @@ impl Relay {
             return answer(ReturnCode::InternalFailure);
         }
         // PSCI 0.1 gave CPU_OFF a power state, and Linux still passes one: firmware ignores it.
-        Action::Call { regs: [u64::from(function.id32()), x1, 0, 0], then: Then::Off(n) }
+        Action::Call {
+            regs: [u64::from(function.id32()), x1, 0, 0],
+            then: Then::Off(n),
+        }
     }
 
     fn suspend(&mut self, n: usize, entry: Option<EntryPoint>, regs: [u64; 4]) -> Action {
         if !self.slot(n).is_some_and(|slot| slot.suspend(entry)) {
             return answer(ReturnCode::InternalFailure);
         }
-        Action::Call { regs, then: Then::Suspend(n) }
+        Action::Call {
+            regs,
+            then: Then::Suspend(n),
+        }
     }
 
     fn affinity_info(&self, mpidr: u64, level: u64) -> Action {
@@ -329,7 +355,7 @@ impl Relay {
             // code that was asked for does not run in any of these.
             Some(State::OnPending { .. }) => Action::Answer(AFFINITY_ON_PENDING),
             // EL2 does not see a core go: only the firmware knows.
-            Some(State::OffPending | State::Offline) => forwarded,
+            Some(State::Offline) => forwarded,
         }
     }
 
@@ -352,7 +378,10 @@ fn answer(code: ReturnCode) -> Action {
 }
 
 fn forward(regs: [u64; 4]) -> Action {
-    Action::Call { regs, then: Then::Pass }
+    Action::Call {
+        regs,
+        then: Then::Pass,
+    }
 }
 
 /// PSCI_FEATURES: what the relay does not pass is not supported, whatever the firmware says.
@@ -366,3 +395,6 @@ fn features(x1: u64) -> Action {
         answer(ReturnCode::NotSupported)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,13 @@ impl Abort {
             Access::Read
         };
         let far_valid = bits(esr, 10, 1) == 0;
-        Ok(Abort { access, fault, on_walk, far_valid, is_cache_maintenance })
+        Ok(Abort {
+            access,
+            fault,
+            on_walk,
+            far_valid,
+            is_cache_maintenance,
+        })
     }
 
     /// Where it was.

@@ -33,9 +33,13 @@ const EC_UNKNOWN: u64 = 0x00;
 const EC_PC_ALIGNMENT: u64 = 0x22;
 const EC_DATA_ABORT_LOWER: u64 = 0x24;
 const EC_DATA_ABORT_SAME: u64 = 0x25;
+const EC_SERROR: u64 = 0x2f;
 const ESR_IL: u64 = 1 << 25;
 const ISS_CM: u64 = 1 << 8;
 const ISS_WNR: u64 = 1 << 6;
+/// IDS: the rest of the syndrome is IMPLEMENTATION DEFINED, so that no kernel reads it as an error
+/// that it may contain (ISS encoding for an SError exception).
+const ISS_IDS: u64 = 1 << 24;
 const DFSC_ALIGNMENT: u64 = 0x21;
 
 /// Which exception.
@@ -55,6 +59,9 @@ pub enum Exception {
     },
     /// Undefined Instruction: EC 0, the answer to a register that the host does not have.
     Undefined,
+    /// An SError that no kernel takes for mendable: EL2 itself is broken, and this ends the host
+    /// by its own panic(), whatever it was doing. It is taken though the host may mask SErrors.
+    SError,
 }
 
 /// The host's state that an exception depends on.
@@ -99,8 +106,9 @@ impl Exception {
         let (esr, far) = self.syndrome(from);
         Some(Taken {
             pstate: new_pstate(host, ids, from),
-            // Bits 10:0 of VBAR_EL1 are RES0. Synchronous exceptions come first in each group.
-            pc: (host.vbar & !0x7ff).wrapping_add(from.vector_group()),
+            // Bits 10:0 of VBAR_EL1 are RES0. Synchronous exceptions come first in each group,
+            // SErrors last.
+            pc: (host.vbar & !0x7ff).wrapping_add(from.vector_group() + self.vector()),
             spsr: host.pstate,
             elr: host.pc,
             esr,
@@ -108,10 +116,19 @@ impl Exception {
         })
     }
 
+    /// Offset in the group of vectors.
+    const fn vector(self) -> u64 {
+        match self {
+            Exception::Alignment { .. } | Exception::Undefined => 0,
+            Exception::SError => 0x180,
+        }
+    }
+
     fn syndrome(self, from: Origin) -> (u64, Option<u64>) {
         let esr = |ec: u64, iss: u64| (ec << 26) | ESR_IL | iss;
         match self {
             Exception::Undefined => (esr(EC_UNKNOWN, 0), None),
+            Exception::SError => (esr(EC_SERROR, ISS_IDS), None),
             Exception::Alignment { abort, far } => match abort.access {
                 Access::Fetch => (esr(EC_PC_ALIGNMENT, 0), Some(far)),
                 Access::Read | Access::Write => {
@@ -121,8 +138,16 @@ impl Exception {
                     };
                     // ISV is 0 for an abort that stage 1 reports, so that the fields of the
                     // instruction stay 0 and IL is 1 (ISS encoding for a Data Abort).
-                    let wnr = if abort.access == Access::Write { ISS_WNR } else { 0 };
-                    let cm = if abort.is_cache_maintenance { ISS_CM } else { 0 };
+                    let wnr = if abort.access == Access::Write {
+                        ISS_WNR
+                    } else {
+                        0
+                    };
+                    let cm = if abort.is_cache_maintenance {
+                        ISS_CM
+                    } else {
+                        0
+                    };
                     (esr(ec, cm | wnr | DFSC_ALIGNMENT), Some(far))
                 }
             },

@@ -70,7 +70,13 @@ pub struct Encoding {
 impl Encoding {
     /// From the five numbers, in the order of the generic name `S<op0>_<op1>_<Cn>_<Cm>_<op2>`.
     pub const fn new(op0: u8, op1: u8, crn: u8, crm: u8, op2: u8) -> Encoding {
-        Encoding { op0, op1, crn, crm, op2 }
+        Encoding {
+            op0,
+            op1,
+            crn,
+            crm,
+            op2,
+        }
     }
 
     /// SCTLR_EL1.

@@ -22,8 +22,14 @@ fn abort(value: u64) -> Abort {
 #[test]
 fn calls_carry_their_immediate() {
     assert_eq!(Trap::decode(esr(0x16, 0)), Ok(Trap::Hvc { imm: 0 }));
-    assert_eq!(Trap::decode(esr(0x16, 0xffff)), Ok(Trap::Hvc { imm: 0xffff }));
-    assert_eq!(Trap::decode(esr(0x17, 0x1234)), Ok(Trap::Smc { imm: 0x1234 }));
+    assert_eq!(
+        Trap::decode(esr(0x16, 0xffff)),
+        Ok(Trap::Hvc { imm: 0xffff })
+    );
+    assert_eq!(
+        Trap::decode(esr(0x17, 0x1234)),
+        Ok(Trap::Smc { imm: 0x1234 })
+    );
     // An HVC returns behind itself, an SMC and an MSR return to themselves.
     assert_eq!(Trap::Hvc { imm: 0 }.advance(), 0);
     assert_eq!(Trap::Smc { imm: 0 }.advance(), 4);
@@ -56,13 +62,24 @@ fn register_traps() {
     // msr sctlr_el1, x0: op0 3, op1 0, CRn 1, CRm 0, op2 0, write.
     let iss = (3 << 20) | (1 << 10);
     let trap = Trap::decode(esr(0x18, iss));
-    let access = SysregAccess { register: Encoding::SCTLR_EL1, rt: 0, is_read: false };
+    let access = SysregAccess {
+        register: Encoding::SCTLR_EL1,
+        rt: 0,
+        is_read: false,
+    };
     assert_eq!(trap, Ok(Trap::SystemRegister(access)));
     // mrs x30, S3_7_C15_C14_5.
     let iss = (3 << 20) | (5 << 17) | (7 << 14) | (15 << 10) | (30 << 5) | (14 << 1) | 1;
     let register = Encoding::new(3, 7, 15, 14, 5);
-    let access = SysregAccess { register, rt: 30, is_read: true };
-    assert_eq!(Trap::decode(esr(0x18, iss)), Ok(Trap::SystemRegister(access)));
+    let access = SysregAccess {
+        register,
+        rt: 30,
+        is_read: true,
+    };
+    assert_eq!(
+        Trap::decode(esr(0x18, iss)),
+        Ok(Trap::SystemRegister(access))
+    );
     assert_eq!(Trap::SystemRegister(access).advance(), 4);
     // sys_reg(3, 0, 1, 0, 0) of Linux is 0x181000.
     assert_eq!(Encoding::SCTLR_EL1.in_instruction(), 0x18_1000);
@@ -135,7 +152,10 @@ fn abort_flags() {
 
 #[test]
 fn fault_address() {
-    let regs = FaultRegisters { far: 0xffff_0000_1234_5678, hpfar: 0x0000_0000_0089_abc0 };
+    let regs = FaultRegisters {
+        far: 0xffff_0000_1234_5678,
+        hpfar: 0x0000_0000_0089_abc0,
+    };
     let cases = [
         // (ISS, retranslate, address)
         (0x07, false, FaultAddress::Ipa(0x89ab_c678)),
@@ -160,7 +180,10 @@ fn fault_address() {
         assert_eq!(got, expected, "ISS {iss:#x}");
     }
     // Bits 63 (NS) and 3:0 are no part of the address; FIPA reaches to IPA[55:12].
-    let regs = FaultRegisters { far: 0xfff, hpfar: 0x8000_ffff_ffff_ffff };
+    let regs = FaultRegisters {
+        far: 0xfff,
+        hpfar: 0x8000_ffff_ffff_ffff,
+    };
     let got = abort(esr(0x24, 0x07)).address(regs, false);
     assert_eq!(got, FaultAddress::Ipa(0x00ff_ffff_ffff_ffff));
 }
@@ -170,7 +193,13 @@ const SCTLR_DSSBS: u64 = 1 << 44;
 const SCTLR_SPINTMASK: u64 = 1 << 62;
 
 fn host(pstate: u64) -> Host {
-    Host { pstate, pc: 0x40_1000, sctlr: SCTLR_SPAN, vbar: 0xffff_8000_8001_0800, gcscr: 0 }
+    Host {
+        pstate,
+        pc: 0x40_1000,
+        sctlr: SCTLR_SPAN,
+        vbar: 0xffff_8000_8001_0800,
+        gcscr: 0,
+    }
 }
 
 fn old_core() -> IdRegs {
@@ -188,7 +217,10 @@ fn new_core() -> IdRegs {
 }
 
 fn alignment(iss: u64) -> Exception {
-    Exception::Alignment { abort: abort(esr(0x24, iss)), far: 0x7777_1003 }
+    Exception::Alignment {
+        abort: abort(esr(0x24, iss)),
+        far: 0x7777_1003,
+    }
 }
 
 #[test]
@@ -196,10 +228,20 @@ fn vectors_and_syndromes() {
     // (PSTATE, ISS of the abort, vector offset, ESR_EL1)
     let table = [
         (0x0000_0000, 0x07, 0x400, 0x24 << 26 | IL | 0x21),
-        (0x0000_0000, 0x07 | 1 << 6, 0x400, 0x24 << 26 | IL | 1 << 6 | 0x21),
+        (
+            0x0000_0000,
+            0x07 | 1 << 6,
+            0x400,
+            0x24 << 26 | IL | 1 << 6 | 0x21,
+        ),
         (0x0000_0010, 0x07, 0x600, 0x24 << 26 | IL | 0x21),
         (0x0000_03c4, 0x07, 0x000, 0x25 << 26 | IL | 0x21),
-        (0x0000_0005, 0x07 | 1 << 6 | 1 << 8, 0x200, 0x25 << 26 | IL | 1 << 8 | 1 << 6 | 0x21),
+        (
+            0x0000_0005,
+            0x07 | 1 << 6 | 1 << 8,
+            0x200,
+            0x25 << 26 | IL | 1 << 8 | 1 << 6 | 0x21,
+        ),
     ];
     for (pstate, iss, offset, esr) in table {
         let host = host(pstate);
@@ -210,16 +252,36 @@ fn vectors_and_syndromes() {
         assert_eq!((taken.spsr, taken.elr), (pstate, 0x40_1000));
     }
     // VBAR_EL1[10:0] are RES0: garbage there does not move the vector.
-    let crooked = Host { vbar: 0xffff_8000_8001_0fff, ..host(0) };
-    assert_eq!(alignment(7).take(&crooked, &old_core()).unwrap().pc, 0xffff_8000_8001_0c00);
+    let crooked = Host {
+        vbar: 0xffff_8000_8001_0fff,
+        ..host(0)
+    };
+    assert_eq!(
+        alignment(7).take(&crooked, &old_core()).unwrap().pc,
+        0xffff_8000_8001_0c00
+    );
 }
 
 #[test]
 fn a_fetch_takes_a_pc_alignment_fault() {
-    let exception = Exception::Alignment { abort: abort(esr(0x20, 0x07)), far: 0x40_1000 };
+    let exception = Exception::Alignment {
+        abort: abort(esr(0x20, 0x07)),
+        far: 0x40_1000,
+    };
     let taken = exception.take(&host(0), &old_core()).unwrap();
     assert_eq!(taken.esr, 0x22 << 26 | IL);
     assert_eq!(taken.far, Some(0x40_1000));
+}
+
+#[test]
+fn serror_is_unrecoverable_and_has_its_own_vector() {
+    for (pstate, offset) in [(0, 0x580), (4, 0x180), (5, 0x380), (0x10, 0x780)] {
+        let host = host(pstate);
+        let taken = Exception::SError.take(&host, &old_core()).unwrap();
+        assert_eq!(taken.pc, (host.vbar & !0x7ff) + offset, "{pstate:#x}");
+        assert_eq!(taken.esr, (0x2f << 26) | (1 << 25) | (1 << 24));
+        assert_eq!((taken.elr, taken.spsr, taken.far), (host.pc, pstate, None));
+    }
 }
 
 #[test]
@@ -231,8 +293,14 @@ fn undefined_instruction() {
 #[test]
 fn no_exception_for_other_levels() {
     // EL2t, EL2h, EL3t, EL3h, reserved encodings, AArch32 other than User mode.
-    for pstate in [0x8, 0x9, 0xc, 0xd, 0x1, 0x2, 0x3, 0x6, 0x7, 0x13, 0x1f, 0x1a] {
-        assert_eq!(Exception::Undefined.take(&host(pstate), &old_core()), None, "{pstate:#x}");
+    for pstate in [
+        0x8, 0x9, 0xc, 0xd, 0x1, 0x2, 0x3, 0x6, 0x7, 0x13, 0x1f, 0x1a,
+    ] {
+        assert_eq!(
+            Exception::Undefined.take(&host(pstate), &old_core()),
+            None,
+            "{pstate:#x}"
+        );
     }
 }
 
@@ -260,10 +328,20 @@ fn pstate_of_a_core_with_extensions() {
         (0, SCTLR_SPAN | SCTLR_SPINTMASK, 0, base),
         // ALLINT and SSBS are not inherited.
         (1 << 13 | 1 << 12, SCTLR_SPAN | SCTLR_SPINTMASK, 0, base),
-        (0, SCTLR_SPAN | SCTLR_SPINTMASK | SCTLR_DSSBS, 0, base | 1 << 12),
+        (
+            0,
+            SCTLR_SPAN | SCTLR_SPINTMASK | SCTLR_DSSBS,
+            0,
+            base | 1 << 12,
+        ),
         // EXLOCK: 0 from EL0, EXLOCKEN within EL1.
         (1 << 34, SCTLR_SPAN | SCTLR_SPINTMASK, 1 << 6, base),
-        (1 << 34 | 5, SCTLR_SPAN | SCTLR_SPINTMASK, 1 << 6, base | 1 << 34),
+        (
+            1 << 34 | 5,
+            SCTLR_SPAN | SCTLR_SPINTMASK,
+            1 << 6,
+            base | 1 << 34,
+        ),
         (1 << 34 | 5, SCTLR_SPAN | SCTLR_SPINTMASK, 0, base),
         // UINJ, PACM, PPEND, UAO, SS, IL and BTYPE become 0.
         (
@@ -274,9 +352,17 @@ fn pstate_of_a_core_with_extensions() {
         ),
     ];
     for (pstate, sctlr, gcscr, expected) in table {
-        let host = Host { pstate, sctlr, gcscr, ..host(pstate) };
+        let host = Host {
+            pstate,
+            sctlr,
+            gcscr,
+            ..host(pstate)
+        };
         let taken = alignment(7).take(&host, &ids).unwrap();
-        assert_eq!(taken.pstate, expected, "PSTATE {pstate:#x} SCTLR {sctlr:#x}");
+        assert_eq!(
+            taken.pstate, expected,
+            "PSTATE {pstate:#x} SCTLR {sctlr:#x}"
+        );
         assert_eq!(taken.spsr, pstate);
     }
 }

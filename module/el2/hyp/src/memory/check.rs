@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The invariants, checked on the state as it is.
+//!
+//! [`Memory::check`] goes over everything: for tests, and for a debug build where time does not
+//! matter. [`Memory::check_page`] looks at one page, as a debug build can afford at each exit.
+
+use super::{Memory, Pages};
+use crate::addr::{Granule, Ipa, Level, Phys};
+use crate::machine::Machine;
+use crate::page::{Owner, PageState, Use, View as Rights};
+use crate::pgtable::stage1::{is_executable, is_writable};
+use crate::pgtable::{Attrs, View, Visitor};
+
+/// A broken invariant. Pages by number, tables by address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// The word of a page is not one of the used combinations.
+    Word(u64),
+    /// The host's stage 2 reaches a page that is not the host's.
+    HostReaches(u64),
+    /// The host's stage 2 has a leaf that is not an identity, or with wrong attributes.
+    HostLeaf(u64),
+    /// EL2's stage 1 reaches a page that is neither EL2's nor shared with it.
+    El2Reaches(u64),
+    /// EL2's stage 1 maps a page writable and executable, or the image writable.
+    El2Rights(u64),
+    /// EL2's linear map has a leaf in the wrong place or with the wrong rights.
+    El2Linear(u64),
+    /// EL2's linear map lacks a page that EL2 works on.
+    El2Lacks(u64),
+    /// A table is not marked as one, or its count of valid descriptors is wrong, or it is empty.
+    Table(Phys),
+    /// Tables, free pages or shares are not as many as was counted.
+    Sum(Use),
+    /// A list of free pages is damaged, or holds a page that is not free.
+    Pool(u64),
+}
+
+/// Whether EL2 works on the page through its linear map.
+fn in_linear_map(state: PageState) -> bool {
+    state.view(Owner::El2) == Rights::SharedBorrowed
+        || matches!(
+            state.usage,
+            Use::Free | Use::HostTable | Use::El2Table | Use::Meta
+        )
+}
+
+struct HostCheck<'a, 'm, G> {
+    memory: &'a Memory<'m, G>,
+    tables: u64,
+}
+
+impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
+    type Stop = Violation;
+
+    fn table(&mut self, table: Phys, level: Level, valid: usize) -> Result<(), Violation> {
+        self.tables += 1;
+        let root = level == self.memory.host.start();
+        self.memory.check_table(table, Use::HostTable, valid, root)
+    }
+
+    fn leaf(&mut self, input: u64, level: Level, oa: Phys, attrs: Attrs) -> Result<(), Violation> {
+        let memory = self.memory;
+        let start = input >> G::SHIFT;
+        let pages = Pages {
+            start,
+            end: start + (G::level_size(level) >> G::SHIFT),
+        };
+        let ram = memory.pages.ram();
+        let expected = match ram.range_of(start) {
+            Some(range) if range.contains(pages) => memory.ram_attrs,
+            None if !ram.touches(pages) => memory.mmio_attrs,
+            _ => return Err(Violation::HostLeaf(start)),
+        };
+        if oa.raw() != input || attrs != expected {
+            return Err(Violation::HostLeaf(start));
+        }
+        if attrs == memory.mmio_attrs {
+            return Ok(());
+        }
+        for pfn in pages.start..pages.end {
+            if !memory.state(pfn)?.host_may_access() {
+                return Err(Violation::HostReaches(pfn));
+            }
+        }
+        Ok(())
+    }
+}
+
+struct El2Check<'a, 'm, G> {
+    memory: &'a Memory<'m, G>,
+    tables: u64,
+    linear: u64,
+}
+
+impl<G: Granule> El2Check<'_, '_, G> {
+    fn page(&mut self, va: u64, pa: Phys, attrs: Attrs) -> Result<(), Violation> {
+        let memory = self.memory;
+        let pfn = pa.pfn::<G>();
+        let executable = is_executable(memory.el2.regime(), attrs);
+        let state = match memory.pages.ram().index(pfn) {
+            Some(_) => memory.state(pfn)?,
+            // A device, such as the GIC: outside RAM, so outside the linear map and never code.
+            None if executable => return Err(Violation::El2Rights(pfn)),
+            None => return Ok(()),
+        };
+        if state.view(Owner::El2) == Rights::NoPage {
+            return Err(Violation::El2Reaches(pfn));
+        }
+        let image = state.usage == Use::Image;
+        if (is_writable(attrs) && image) || (executable && !image) {
+            return Err(Violation::El2Rights(pfn));
+        }
+        let linear = memory.el2.linear().va(pa).is_some_and(|at| at.raw() == va);
+        if in_linear_map(state) {
+            if !linear || !is_writable(attrs) {
+                return Err(Violation::El2Linear(pfn));
+            }
+            self.linear += 1;
+        }
+        Ok(())
+    }
+}
+
+impl<G: Granule> Visitor for El2Check<'_, '_, G> {
+    type Stop = Violation;
+
+    fn table(&mut self, table: Phys, level: Level, valid: usize) -> Result<(), Violation> {
+        self.tables += 1;
+        let root = level == self.memory.el2.tree().start();
+        self.memory.check_table(table, Use::El2Table, valid, root)
+    }
+
+    fn leaf(&mut self, input: u64, level: Level, oa: Phys, attrs: Attrs) -> Result<(), Violation> {
+        let mut offset = 0;
+        while offset < G::level_size(level) {
+            self.page(input + offset, Phys::new(oa.raw() + offset), attrs)?;
+            offset += G::BYTES;
+        }
+        Ok(())
+    }
+}
+
+/// How many pages of RAM are used for what.
+#[derive(Default)]
+struct Sums {
+    free: u64,
+    host_tables: u64,
+    el2_tables: u64,
+    shared: u64,
+    linear: u64,
+}
+
+impl<G: Granule> Memory<'_, G> {
+    /// Checks every invariant that the state shows. Takes time in the order of all RAM.
+    pub fn check<M: Machine>(&self, m: &M) -> Result<(), Violation> {
+        let sums = self.sums()?;
+        let mut host = HostCheck {
+            memory: self,
+            tables: 0,
+        };
+        self.host.visit(m, &mut host)?;
+        let mut el2 = El2Check {
+            memory: self,
+            tables: 0,
+            linear: 0,
+        };
+        self.el2.tree().visit(m, &mut el2)?;
+        let mut free = 0;
+        let mut wrong = None;
+        let whole = self.pool.for_each(m, |page| {
+            let pfn = page.pfn::<G>();
+            free += 1;
+            if self.pages.get(pfn) != Ok(PageState::el2(Use::Free)) {
+                wrong = Some(pfn);
+            }
+            wrong.is_none()
+        });
+        if let (false, at) = (whole, wrong.unwrap_or(0)) {
+            return Err(Violation::Pool(at));
+        }
+        let same = |usage, numbers: [u64; 3]| match numbers {
+            [a, b, c] if a == b && b == c => Ok(()),
+            _ => Err(Violation::Sum(usage)),
+        };
+        same(
+            Use::HostTable,
+            [sums.host_tables, host.tables, self.host_tables],
+        )?;
+        same(
+            Use::El2Table,
+            [sums.el2_tables, el2.tables, self.el2_tables],
+        )?;
+        same(Use::Free, [sums.free, free, self.pool.free()])?;
+        same(Use::None, [sums.shared, self.shared, self.shared])?;
+        if sums.linear != el2.linear {
+            return Err(Violation::El2Lacks(sums.linear.abs_diff(el2.linear)));
+        }
+        Ok(())
+    }
+
+    /// Checks one page of RAM: its word, and that both sides' tables agree with it.
+    pub fn check_page<M: Machine>(&self, m: &M, pfn: u64) -> Result<(), Violation> {
+        let state = self.state(pfn)?;
+        let page = Phys::from_pfn::<G>(pfn).ok_or(Violation::Word(pfn))?;
+        let mapped = |view| matches!(view, View::Leaf { .. });
+        let host = self
+            .host
+            .walk(m, Ipa::new(page.raw()))
+            .is_some_and(|e| mapped(e.view));
+        if host && !state.host_may_access() {
+            return Err(Violation::HostReaches(pfn));
+        }
+        let va = self.el2.linear().va(page).ok_or(Violation::El2Lacks(pfn))?;
+        let el2 = self.el2.tree().walk(m, va).is_some_and(|e| mapped(e.view));
+        match (el2, in_linear_map(state), state.view(Owner::El2)) {
+            (true, false, Rights::NoPage) => Err(Violation::El2Reaches(pfn)),
+            (false, true, _) => Err(Violation::El2Lacks(pfn)),
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self, pfn: u64) -> Result<PageState, Violation> {
+        self.pages.get(pfn).map_err(|_| Violation::Word(pfn))
+    }
+
+    fn sums(&self) -> Result<Sums, Violation> {
+        let mut sums = Sums::default();
+        let ram = self.pages.ram();
+        for range in (0..ram.nr()).filter_map(|n| ram.range(n)) {
+            for pfn in range.start..range.end {
+                let state = self.state(pfn)?;
+                sums.free += u64::from(state.usage == Use::Free);
+                sums.host_tables += u64::from(state.usage == Use::HostTable);
+                sums.el2_tables += u64::from(state.usage == Use::El2Table);
+                sums.shared += u64::from(state.view(Owner::El2) == Rights::SharedBorrowed);
+                sums.linear += u64::from(in_linear_map(state));
+            }
+        }
+        Ok(sums)
+    }
+
+    fn check_table(
+        &self,
+        table: Phys,
+        usage: Use,
+        valid: usize,
+        root: bool,
+    ) -> Result<(), Violation> {
+        let state = self.state(table.pfn::<G>())?;
+        if state.usage != usage || usize::from(state.count) != valid || (valid == 0 && !root) {
+            return Err(Violation::Table(table));
+        }
+        Ok(())
+    }
+}

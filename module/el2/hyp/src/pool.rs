@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The pages from which EL2 makes its tables.
+//!
+//! Owns the lists of free pages. A free page holds a link to the next one in its first descriptor,
+//! so a list costs no memory. Bit 0 of a link is 0, so a walker that still held a pointer to the
+//! page would read an invalid descriptor; bit 1 tells a link to page 0 from the end of the list.
+//!
+//! The pool is what keeps the host from getting stuck: [`RESERVE`] pages are for stage-2 faults
+//! alone. A call that needs tables counts them first and is refused if it would take the reserve.
+//!
+//! Pages of the carve-out are *home* pages and stay until release; donated ones may go back, so
+//! tables are made of home pages first. Lock: the caller's, with the rest of the memory state.
+
+use crate::addr::{Granule, Phys};
+use crate::machine::Machine;
+
+/// Pages that only a stage-2 fault may take: two whole paths of the longest walk, below the root.
+pub const RESERVE: u64 = 6;
+
+/// Set in a link, clear at the end of a list.
+const LINK: u64 = 1 << 1;
+
+fn next_of<M: Machine>(m: &M, page: Phys) -> Option<Phys> {
+    let link = m.read_desc(page, 0);
+    (link & LINK != 0).then_some(Phys::new(link & !LINK))
+}
+
+/// A list of free pages, linked through themselves.
+#[derive(Debug, Default)]
+pub struct Chain {
+    head: Option<Phys>,
+    len: u64,
+}
+
+impl Chain {
+    /// An empty list.
+    pub const fn new() -> Self {
+        Self { head: None, len: 0 }
+    }
+
+    /// Pages in it.
+    pub const fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether it is empty.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Puts a page in front.
+    pub fn push<M: Machine>(&mut self, m: &mut M, page: Phys) {
+        m.write_desc(page, 0, self.head.map_or(0, |next| next.raw() | LINK));
+        self.head = Some(page);
+        self.len += 1;
+    }
+
+    /// Takes the first page out.
+    pub fn pop<M: Machine>(&mut self, m: &M) -> Option<Phys> {
+        let page = self.head?;
+        self.head = next_of(m, page);
+        self.len = self.len.checked_sub(1)?;
+        Some(page)
+    }
+
+    /// Calls `each` for each page in the list, until it answers `false`. Ends after `len` pages
+    /// even if the links run in a circle. Answers whether it saw the end of the list there.
+    pub fn for_each<M: Machine>(&self, m: &M, mut each: impl FnMut(Phys) -> bool) -> bool {
+        let mut next = self.head;
+        for _ in 0..self.len {
+            let Some(page) = next else { return false };
+            if !each(page) {
+                return false;
+            }
+            next = next_of(m, page);
+        }
+        next.is_none()
+    }
+}
+
+/// EL2's free pages.
+#[derive(Debug)]
+pub struct Pool {
+    home: Chain,
+    donated: Chain,
+    home_base: u64,
+    home_size: u64,
+}
+
+impl Pool {
+    /// An empty pool whose home pages are those of the carve-out.
+    pub const fn new(carveout: mvirt_abi::PhysRange) -> Self {
+        Self {
+            home: Chain::new(),
+            donated: Chain::new(),
+            home_base: carveout.base,
+            home_size: carveout.size,
+        }
+    }
+
+    /// Free pages, the reserve included.
+    pub fn free(&self) -> u64 {
+        self.home.len() + self.donated.len()
+    }
+
+    /// Free pages that a call may take.
+    pub fn spare(&self) -> u64 {
+        self.free().saturating_sub(RESERVE)
+    }
+
+    /// Whether a page is one of the carve-out's.
+    pub fn is_home(&self, page: Phys) -> bool {
+        page.raw()
+            .checked_sub(self.home_base)
+            .is_some_and(|offset| offset < self.home_size)
+    }
+
+    /// Puts a page in.
+    pub fn put<M: Machine>(&mut self, m: &mut M, page: Phys) {
+        if self.is_home(page) {
+            self.home.push(m, page);
+        } else {
+            self.donated.push(m, page);
+        }
+    }
+
+    /// Takes a page for a table, its content undefined.
+    pub fn take<M: Machine>(&mut self, m: &M) -> Option<Phys> {
+        if self.home.is_empty() {
+            self.donated.pop(m)
+        } else {
+            self.home.pop(m)
+        }
+    }
+
+    /// Takes a page that may go back to the host.
+    pub fn take_donated<M: Machine>(&mut self, m: &M) -> Option<Phys> {
+        self.donated.pop(m)
+    }
+
+    /// Calls `each` for each free page, until it answers `false`; answers whether all were seen
+    /// and both lists end where their length says.
+    pub fn for_each<M: Machine>(&self, m: &M, mut each: impl FnMut(Phys) -> bool) -> bool {
+        self.home.for_each(m, &mut each) && self.donated.for_each(m, &mut each)
+    }
+}
+
+/// The pool before there is any metadata: a run of pages, taken in order. EL2's own first tables
+/// come from it, with the MMU off.
+#[derive(Clone, Copy, Debug)]
+pub struct BootPool {
+    next: u64,
+    end: u64,
+}
+
+impl BootPool {
+    /// A run of `pages` pages at `base`; `None` if it is not aligned or ends past 64 bits.
+    pub fn new<G: Granule>(base: Phys, pages: u64) -> Option<Self> {
+        let end = pages
+            .checked_mul(G::BYTES)
+            .and_then(|size| base.raw().checked_add(size))?;
+        base.is_page::<G>().then_some(Self {
+            next: base.raw(),
+            end,
+        })
+    }
+
+    /// Takes the next page, its content undefined.
+    pub fn take<G: Granule>(&mut self) -> Option<Phys> {
+        let page = self.next;
+        let next = page
+            .checked_add(G::BYTES)
+            .filter(|&next| next <= self.end)?;
+        self.next = next;
+        Some(Phys::new(page))
+    }
+
+    /// The first page not taken yet.
+    pub fn next(&self) -> Phys {
+        Phys::new(self.next)
+    }
+
+    /// The end of the run.
+    pub fn end(&self) -> Phys {
+        Phys::new(self.end)
+    }
+}
