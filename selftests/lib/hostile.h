@@ -43,10 +43,10 @@ struct hostile_access {
 
 /*
  * Takes memory, which stays with the open file until it is closed; a page that is not the host's
- * by then is left alone and reported by a WARN. @count is how many blocks were taken.
+ * by then is left alone and reported by a WARN. @count is how many blocks or pages were taken.
  *
  * HOSTILE_TAKE takes @pages blocks of 2^@order pages; @pfn is the first page of the last.
- * HOSTILE_BREAK takes one page out of each free block, so that none of 2^@order pages is left.
+ * HOSTILE_BREAK takes single pages all over, so that no free block of 2^@order pages is left.
  */
 struct hostile_take {
 	__u64 pfn;

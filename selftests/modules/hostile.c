@@ -133,45 +133,82 @@ static long do_access(struct hostile_access __user *user)
 	return copy_to_user(user, &access, sizeof(access)) ? -EFAULT : 0;
 }
 
-/*
- * One page of each block is kept and the others are free again, but between kept pages there is
- * no room for a block of that order: the loop ends when the allocator has none.
- */
-static void keep_first_page(struct page *page, int order)
-{
-	int i;
+/* Moves other pages to make a block, as the victim would, but kills no process for it. */
+#define TAKE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
-	split_page(page, order);
-	for (i = 1; i < 1 << order; i++)
-		__free_page(page + i);
+static void hold(struct holdings *holdings, struct page *page, unsigned int order)
+{
+	set_page_private(page, order);
+	list_add(&page->lru, &holdings->blocks);
 }
 
-static long do_take(struct holdings *holdings, unsigned int cmd, struct hostile_take __user *user)
+/* Keeps each page of a block whose number is a multiple of 2^@order; the others are free again. */
+static u64 thin_out(struct holdings *holdings, struct page *page, unsigned int size,
+		    unsigned int order)
 {
-	/* Without these flags the page allocator would kill processes to satisfy us. */
-	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
-	struct hostile_take take;
+	u64 kept = 0;
+	int i;
+
+	split_page(page, size);
+	for (i = 0; i < 1 << size; i++) {
+		if (i % (1 << order)) {
+			__free_page(page + i);
+		} else {
+			hold(holdings, page + i, 0);
+			kept++;
+		}
+	}
+	return kept;
+}
+
+/*
+ * The largest first: for them the allocator opens what it holds back from smaller requests. It
+ * ends, because between kept pages there is no room for a block of that order.
+ */
+static int do_break(struct holdings *holdings, struct hostile_take *take)
+{
 	struct page *page;
+	int size;
+
+	for (size = MAX_PAGE_ORDER; size >= (int)take->order; size--) {
+		while ((page = alloc_pages(TAKE_GFP, size))) {
+			take->count += thin_out(holdings, page, size, take->order);
+			if (fatal_signal_pending(current))
+				return -EINTR;
+		}
+	}
+	return 0;
+}
+
+static int do_take(struct holdings *holdings, struct hostile_take *take)
+{
+	struct page *page;
+
+	for (; take->count < take->pages; take->count++) {
+		page = alloc_pages(TAKE_GFP, take->order);
+		if (!page)
+			break;
+		take->pfn = page_to_pfn(page);
+		hold(holdings, page, take->order);
+	}
+	return 0;
+}
+
+static long do_hold(struct holdings *holdings, unsigned int cmd, struct hostile_take __user *user)
+{
+	struct hostile_take take;
+	int error;
 
 	if (copy_from_user(&take, user, sizeof(take)))
 		return -EFAULT;
 	if (take.order > MAX_PAGE_ORDER)
 		return -EINVAL;
 
-	guard(mutex)(&holdings->lock);
-	for (take.count = 0; cmd == HOSTILE_BREAK || take.count < take.pages; take.count++) {
-		page = alloc_pages(gfp, take.order);
-		if (!page)
-			break;
-		take.pfn = page_to_pfn(page);
-		if (cmd == HOSTILE_BREAK)
-			keep_first_page(page, take.order);
-		set_page_private(page, cmd == HOSTILE_BREAK ? 0 : take.order);
-		list_add(&page->lru, &holdings->blocks);
-		if (fatal_signal_pending(current))
-			return -EINTR;
-	}
-
+	take.count = 0;
+	scoped_guard(mutex, &holdings->lock)
+		error = cmd == HOSTILE_BREAK ? do_break(holdings, &take) : do_take(holdings, &take);
+	if (error)
+		return error;
 	return copy_to_user(user, &take, sizeof(take)) ? -EFAULT : 0;
 }
 
@@ -207,7 +244,7 @@ static long hostile_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return do_access((void __user *)arg);
 	case HOSTILE_TAKE:
 	case HOSTILE_BREAK:
-		return do_take(file->private_data, cmd, (void __user *)arg);
+		return do_hold(file->private_data, cmd, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}
