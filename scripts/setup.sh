@@ -81,14 +81,19 @@ rustup_route() {
 
 # Debian's own Rust: recent enough in bookworm under the name -web, in trixie under its plain one.
 debian_route() {
-	local name
+	local std
 	case $release in
-	bookworm) packages rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web ;;
-	trixie) packages rustc cargo rust-src rust-clippy rustfmt ;;
+	bookworm)
+		packages rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web
+		std=libstd-rust-web-dev
+		;;
+	trixie)
+		packages rustc cargo rust-src rust-clippy rustfmt
+		std=libstd-rust-dev
+		;;
 	*) return 1 ;;
 	esac
-	name=$(dpkg-query -W -f '${Package}\n' libstd-rust-web-dev libstd-rust-dev 2>/dev/null | head -n 1)
-	[ -d "$debian_sysroot/lib/rustlib/aarch64-unknown-linux-gnu" ] || arm64_std "$name"
+	[ -d "$debian_sysroot/lib/rustlib/aarch64-unknown-linux-gnu" ] || arm64_std "$std"
 }
 
 # The standard library for arm64 beside the system's own, in a sysroot of the cache: the arm64
@@ -99,7 +104,7 @@ arm64_std() {
 	say fetch "Rust's standard library for arm64 ($package $version)"
 	rm -rf "$scratch" "$debian_sysroot"
 	mkdir -p "$scratch" "$debian_sysroot/lib/rustlib"
-	for suite in "$release" "$release-security" "$release-updates"; do
+	for suite in "$release-security" "$release" "$release-updates"; do
 		conf=$(apt_private arm64 "$suite")
 		(cd "$scratch" && APT_CONFIG=$conf apt-get -qq download "$package=$version") >/dev/null 2>&1 && break
 	done
@@ -146,7 +151,7 @@ backports() {
 	apt-get indextargets --format "\$(RELEASE)" | grep -qx "$suite" && return
 	say install "$suite as a source of packages ($file)"
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
-		"$(debian_mirror)" "$suite" "$debian_keyring" | as_root tee "$file" >/dev/null
+		"$(debian_mirror "$suite")" "$suite" "$debian_keyring" | as_root tee "$file" >/dev/null
 	logged "$cache/log/apt-update.log" as_root apt-get update
 }
 
