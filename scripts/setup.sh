@@ -6,7 +6,7 @@
 #
 #	scripts/setup.sh [host] [kernel] [qemu] [lint] [miri]
 #
-# host: Rust and a C compiler. kernel: clang, lld, bindgen, Kbuild's tools. qemu: QEMU with EL2, the
+# host: Rust, bindgen and a C compiler. kernel: clang, lld, Kbuild's tools. qemu: QEMU with EL2, the
 # arm64 cross compiler, busybox for the test machines. lint: shellcheck, cargo-deny, ruff. miri: a
 # nightly Rust with miri. Knows Debian 12 and 13; elsewhere it names what is missing.
 
@@ -122,6 +122,15 @@ stage_host() {
 		die "Rust $rust_floor or later is needed, with ${rust_components[*]} and targets ${rust_targets[*]}: install rustup"
 	rust_env
 	at_least "$rust_floor" "$("$RUSTC" --version | cut -d' ' -f2)" || die "$("$RUSTC" --version) is older than $rust_floor"
+	install_bindgen
+}
+
+# The kernel's bindings and ours; the tests compare the ones that are checked in.
+install_bindgen() {
+	packages "clang-$llvm" "libclang-$llvm-dev"
+	if have bindgen && at_least 0.71.1 "$(bindgen --version | cut -d' ' -f2)"; then return; fi
+	say install "bindgen $bindgen_version (cargo, 1 to 2 minutes)"
+	logged "$cache/log/bindgen.log" cargo install bindgen-cli --version "$bindgen_version" --locked --root "$tools"
 }
 
 # Kernel and module -----------------------------------------------------------------------------
@@ -130,11 +139,6 @@ stage_kernel() {
 	packages "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev" make flex bison bc libelf-dev libssl-dev \
 		cpio kmod rsync xz-utils patch curl debian-archive-keyring
 	commands kernel "clang-$llvm" "ld.lld-$llvm" "llvm-objcopy-$llvm" make flex bison bc cpio depmod rsync xz patch
-	if ! have bindgen || ! at_least 0.71.1 "$(bindgen --version | cut -d' ' -f2)"; then
-		say install "bindgen $bindgen_version (cargo, 1 to 2 minutes)"
-		logged "$cache/log/bindgen.log" cargo install bindgen-cli --version "$bindgen_version" --locked \
-			--root "$tools"
-	fi
 }
 
 # QEMU ------------------------------------------------------------------------------------------
