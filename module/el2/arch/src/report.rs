@@ -216,9 +216,12 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     give_up(ReportKind::Panic, None, fp, text)
 }
 
-/// Breaks EL2 in the way that `kind` names (the hypercall).
+/// Breaks EL2 in the way that `kind` names (the hypercall). Not inlined, so that its name shows.
 #[cfg(mvirt_crash_test)]
+#[inline(never)]
 pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+    // On purpose.
+    #[allow(unconditional_recursion)]
     fn overflow(depth: u64) -> u64 {
         let frame = core::hint::black_box([depth; 64]);
         overflow(depth + 1) + frame[0]
