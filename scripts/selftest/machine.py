@@ -18,6 +18,8 @@ QEMU = "qemu-system-aarch64"
 COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkmsg=on"
 # Where a boot's own entry lies: clear of the kernel, and of the initrd at 128 MiB.
 ENTRY = 0x50000000
+# As in selftests/lib/device-tree.S.
+DTB_OFFSET = 0x10000
 # A machine that says it is done has this long to power itself off, in seconds.
 POWER_OFF = 20
 
@@ -55,17 +57,30 @@ class _Reader(threading.Thread):
         self.lines.put(None)
 
 
-def _device_tree(boot: Boot, machine: list[str], directory: pathlib.Path) -> list[str]:
-    """QEMU's own device tree with the boot's edits; QEMU keeps a /psci node that it is given."""
-    blob = directory / "machine.dtb"
-    dump = [*machine, "-machine", f"dumpdtb={blob}"]
-    subprocess.run([QEMU, *dump], check=True, capture_output=True, timeout=30)
+def _loader(blob: pathlib.Path, address: int) -> list[str]:
+    return ["-device", f"loader,file={blob},addr={address:#x},force-raw=on"]
+
+
+def _start_at(blob: pathlib.Path) -> list[str]:
+    *device, options = _loader(blob, ENTRY)
+    return [*device, f"{options},cpu-num=0"]
+
+
+def _device_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path) -> list[str]:
+    """The tree that QEMU would give the kernel, with the boot's edits, and who hands it over.
+
+    Not by -dtb: QEMU writes its own /psci into that.
+    """
+    tree = tmp / "machine.dtb"
+    dump = [*argv, "-machine", f"dumpdtb={tree}"]
+    subprocess.run(dump, check=True, capture_output=True, timeout=30)
     for edit in boot.dtb:
         words = edit.split()
         flags = [w for w in words if w.startswith("-")]
         rest = [w for w in words if not w.startswith("-")]
-        subprocess.run(["fdtput", *flags, str(blob), *rest], check=True, capture_output=True)
-    return ["-dtb", str(blob)]
+        subprocess.run(["fdtput", *flags, str(tree), *rest], check=True, capture_output=True)
+    handover = _start_at(images.blobs / "lib/device-tree.bin")
+    return [*handover, *_loader(tree, ENTRY + DTB_OFFSET)]
 
 
 def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
@@ -79,9 +94,8 @@ def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     argv += ["-initrd", str(images.initrd)]
     argv += ["-append", f'{append} selftest="{boot.test}:{programs}"']
     if boot.entry:
-        blob = images.blobs / boot.entry
-        argv += ["-device", f"loader,file={blob},addr={ENTRY:#x},cpu-num=0,force-raw=on"]
-    return argv + (_device_tree(boot, machine, tmp) if boot.dtb else [])
+        argv += _start_at(images.blobs / boot.entry)
+    return argv + (_device_tree(boot, argv, images, tmp) if boot.dtb else [])
 
 
 def _watch(process: subprocess.Popen, reader: _Reader, console: Console, boot: Boot) -> str:

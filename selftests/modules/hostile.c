@@ -148,8 +148,8 @@ static void keep_first_page(struct page *page, int order)
 
 static long do_take(struct holdings *holdings, unsigned int cmd, struct hostile_take __user *user)
 {
-	/* Without these flags the page allocator would kill processes to satisfy us. */
-	gfp_t gfp = GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN;
+	/* Moves other pages to make a block, as the victim would, but kills no process for it. */
+	gfp_t gfp = GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	struct hostile_take take;
 	struct page *page;
 
