@@ -93,13 +93,21 @@ debian_release() { # bookworm, trixie; empty elsewhere
 	return 0
 }
 
-# The archive this system already uses for its own release, read from its own sources; the
-# name of a mirror is written nowhere in this tree.
+# debian_mirror SUITE: where this system's own sources get that suite, or else its release; the
+# name of a mirror is written nowhere in this tree. apt knows of them once it has read their lists.
 debian_mirror() {
-	local release
-	release=$(debian_release)
-	apt-get indextargets --format "\$(RELEASE) \$(CREATED_BY) \$(REPO_URI)" |
-		awk -v release="$release" '$1 == release && $2 == "Packages" { print $3; exit }'
+	local try found
+	for try in now updated; do
+		[ "$try" = now ] || logged "$cache/log/apt-update.log" as_root apt-get update
+		found=$(apt-get indextargets --format "\$(RELEASE) \$(CREATED_BY) \$(REPO_URI)" |
+			awk -v suite="$1" -v release="$(debian_release)" '
+				$2 != "Packages" { next }
+				$1 == suite && !same { same = $3 }
+				$1 == release && !own { own = $3 }
+				END { print same ? same : own }')
+		[ -z "$found" ] || break
+	done
+	echo "$found"
 }
 
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -109,7 +117,7 @@ debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 # configuration still hold: only the sources, the preferences and the state are replaced.
 apt_private() {
 	local arch=$1 suite=$2 dir="$cache/apt/$1-$2" mirror
-	mirror=$(debian_mirror)
+	mirror=$(debian_mirror "$suite")
 	[ -n "$mirror" ] || die "no Debian archive for $(debian_release) in this system's apt sources"
 	[ -r "$debian_keyring" ] || die "$debian_keyring is missing: apt-get install debian-archive-keyring"
 	mkdir -p "$dir/lists/partial" "$dir/archives/partial"

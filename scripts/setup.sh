@@ -6,7 +6,7 @@
 #
 #	scripts/setup.sh [host] [kernel] [qemu] [lint] [miri]
 #
-# host: Rust and a C compiler. kernel: clang, lld, bindgen, Kbuild's tools. qemu: QEMU with EL2, the
+# host: Rust, bindgen and a C compiler. kernel: clang, lld, Kbuild's tools. qemu: QEMU with EL2, the
 # arm64 cross compiler, busybox for the test machines. lint: shellcheck, cargo-deny, ruff. miri: a
 # nightly Rust with miri. Knows Debian 12 and 13; elsewhere it names what is missing.
 
@@ -81,14 +81,19 @@ rustup_route() {
 
 # Debian's own Rust: recent enough in bookworm under the name -web, in trixie under its plain one.
 debian_route() {
-	local name
+	local std
 	case $release in
-	bookworm) packages rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web ;;
-	trixie) packages rustc cargo rust-src rust-clippy rustfmt ;;
+	bookworm)
+		packages rustc-web cargo-web rust-web-src rust-web-clippy rustfmt-web
+		std=libstd-rust-web-dev
+		;;
+	trixie)
+		packages rustc cargo rust-src rust-clippy rustfmt
+		std=libstd-rust-dev
+		;;
 	*) return 1 ;;
 	esac
-	name=$(dpkg-query -W -f '${Package}\n' libstd-rust-web-dev libstd-rust-dev 2>/dev/null | head -n 1)
-	[ -d "$debian_sysroot/lib/rustlib/aarch64-unknown-linux-gnu" ] || arm64_std "$name"
+	[ -d "$debian_sysroot/lib/rustlib/aarch64-unknown-linux-gnu" ] || arm64_std "$std"
 }
 
 # The standard library for arm64 beside the system's own, in a sysroot of the cache: the arm64
@@ -99,7 +104,7 @@ arm64_std() {
 	say fetch "Rust's standard library for arm64 ($package $version)"
 	rm -rf "$scratch" "$debian_sysroot"
 	mkdir -p "$scratch" "$debian_sysroot/lib/rustlib"
-	for suite in "$release" "$release-security" "$release-updates"; do
+	for suite in "$release-security" "$release" "$release-updates"; do
 		conf=$(apt_private arm64 "$suite")
 		(cd "$scratch" && APT_CONFIG=$conf apt-get -qq download "$package=$version") >/dev/null 2>&1 && break
 	done
@@ -117,6 +122,15 @@ stage_host() {
 		die "Rust $rust_floor or later is needed, with ${rust_components[*]} and targets ${rust_targets[*]}: install rustup"
 	rust_env
 	at_least "$rust_floor" "$("$RUSTC" --version | cut -d' ' -f2)" || die "$("$RUSTC" --version) is older than $rust_floor"
+	install_bindgen
+}
+
+# The kernel's bindings and ours; the tests compare the ones that are checked in.
+install_bindgen() {
+	packages "clang-$llvm" "libclang-$llvm-dev"
+	if have bindgen && at_least 0.71.1 "$(bindgen --version | cut -d' ' -f2)"; then return; fi
+	say install "bindgen $bindgen_version (cargo, 1 to 2 minutes)"
+	logged "$cache/log/bindgen.log" cargo install bindgen-cli --version "$bindgen_version" --locked --root "$tools"
 }
 
 # Kernel and module -----------------------------------------------------------------------------
@@ -125,11 +139,6 @@ stage_kernel() {
 	packages "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev" make flex bison bc libelf-dev libssl-dev \
 		cpio kmod rsync xz-utils patch curl debian-archive-keyring
 	commands kernel "clang-$llvm" "ld.lld-$llvm" "llvm-objcopy-$llvm" make flex bison bc cpio depmod rsync xz patch
-	if ! have bindgen || ! at_least 0.71.1 "$(bindgen --version | cut -d' ' -f2)"; then
-		say install "bindgen $bindgen_version (cargo, 1 to 2 minutes)"
-		logged "$cache/log/bindgen.log" cargo install bindgen-cli --version "$bindgen_version" --locked \
-			--root "$tools"
-	fi
 }
 
 # QEMU ------------------------------------------------------------------------------------------
@@ -146,7 +155,7 @@ backports() {
 	apt-get indextargets --format "\$(RELEASE)" | grep -qx "$suite" && return
 	say install "$suite as a source of packages ($file)"
 	printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: %s\n' \
-		"$(debian_mirror)" "$suite" "$debian_keyring" | as_root tee "$file" >/dev/null
+		"$(debian_mirror "$suite")" "$suite" "$debian_keyring" | as_root tee "$file" >/dev/null
 	logged "$cache/log/apt-update.log" as_root apt-get update
 }
 
