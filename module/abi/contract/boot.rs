@@ -13,8 +13,9 @@
 pub const MAX_CPUS: usize = 32;
 /// The most separate ranges of RAM.
 pub const MAX_RAM_RANGES: usize = 64;
-/// The most chunks of page metadata. A chunk holds at most 4 MiB.
-pub const MAX_META_CHUNKS: usize = 64;
+/// The most chunks of page metadata. A chunk holds at most 4 MiB, so 16 are for 64 GiB of RAM in
+/// pages of 4 KiB.
+pub const MAX_META_CHUNKS: usize = 16;
 /// Bytes of metadata for each page of RAM.
 pub const META_BYTES_PER_PAGE: u64 = 4;
 /// Size of a CPU's EL2 stack, without its guard page.
@@ -46,6 +47,9 @@ pub struct BootParams {
     pub nr_meta: u32,
     /// [`BOOT_ALLOW_RELEASE`] and its like.
     pub flags: u32,
+    /// Physical address of a page of the host's, which holds a [`Report`](super::Report). It is
+    /// shared with EL2 for good.
+    pub report: u64,
     /// MPIDR_EL1 affinity fields of each CPU that may ever run the host, in the order of EL1's
     /// logical CPU numbers; from the device tree for those that are offline.
     pub cpus: [u64; MAX_CPUS],

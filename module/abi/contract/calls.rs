@@ -2,7 +2,7 @@
 //! The hypercalls: one list, from which everything else is generated.
 //!
 //! A hypercall is `hvc #0` with x0 = [`Call::id`], arguments in x1 to x6. It answers in x0: 0 or a
-//! negative [`Error`](super::Error), results in x1 to x3; x4 to x17 come back as they were. The
+//! negative [`Error`], results in x1 to x3; x4 to x17 come back as they were. The
 //! numbers are SMCCC fast calls (64 bit) of the vendor-specific hypervisor service, far above the
 //! numbers of the kernel's hyp stub and apart from KVM's.
 

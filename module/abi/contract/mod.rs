@@ -8,12 +8,14 @@ mod boot;
 mod calls;
 mod error;
 mod header;
+mod report;
 mod stats;
 
 pub use boot::*;
 pub use calls::*;
 pub use error::*;
 pub use header::*;
+pub use report::*;
 pub use stats::*;
 
 /// FNV-1a (64 bit), continued from `hash` over `bytes`.
@@ -34,6 +36,7 @@ pub const HASH: u64 = {
     h = fnv1a(h, include_bytes!("calls.rs"));
     h = fnv1a(h, include_bytes!("error.rs"));
     h = fnv1a(h, include_bytes!("header.rs"));
+    h = fnv1a(h, include_bytes!("report.rs"));
     h = fnv1a(h, include_bytes!("stats.rs"));
     h
 };

@@ -6,9 +6,21 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod addr;
+pub mod cpu;
+pub mod errata;
 pub mod machine;
 pub mod memory;
 pub mod page;
 pub mod pgtable;
 pub mod pool;
+pub mod psci;
+pub mod smccc;
+pub mod sysreg;
+pub mod trap;
+
+#[cfg(test)]
+mod doc_check;

@@ -91,6 +91,8 @@ impl Config {
             nr_ram: self.ram.len() as u32,
             nr_meta: self.meta.len() as u32,
             flags: 0,
+            // `arch` alone reads it.
+            report: 0,
             cpus: std::array::from_fn(|n| if n < MAX_CPUS { n as u64 } else { 0 }),
             ram: [PhysRange::default(); MAX_RAM_RANGES],
             meta: [PhysRange::default(); MAX_META_CHUNKS],
@@ -166,7 +168,7 @@ impl Config {
         let linear = Linear::new(Va::new(LINEAR_BASE));
         let el2 = El2Map::new(m, &mut frames, self.regime, VA_BITS, linear)?;
         let (ro, end) = (self.read_only_end, self.layout.params);
-        let text = ro / 2 & !(G::BYTES - 1);
+        let text = (ro / 2) & !(G::BYTES - 1);
         for (start, end, access) in [
             (0, text, El2Access::ReadExecute),
             (text, ro, El2Access::Read),

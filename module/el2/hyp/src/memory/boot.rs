@@ -155,6 +155,7 @@ impl<'m, G: Granule> Memory<'m, G> {
             host_tables: root.len(),
             el2_tables,
             shared: 0,
+            donated: 0,
             meta_bytes: metas.iter().map(|meta| meta.size).sum(),
         };
         memory.map_ram(m, carveout, metas);

@@ -57,6 +57,7 @@ pub struct Memory<'m, G> {
     host_tables: u64,
     el2_tables: u64,
     shared: u64,
+    donated: u64,
     meta_bytes: u64,
 }
 
@@ -159,6 +160,12 @@ impl<'m, G: Granule> Memory<'m, G> {
     /// Pages that the host shares with EL2.
     pub fn shared_pages(&self) -> u64 {
         self.shared
+    }
+
+    /// Donated pages that EL2 still has. [`pool_reclaim`](Self::pool_reclaim) gives them back, once
+    /// they are free.
+    pub fn donated_pages(&self) -> u64 {
+        self.donated
     }
 
     /// A counter about memory; `None` if it is not kept here.

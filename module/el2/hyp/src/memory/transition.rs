@@ -53,6 +53,7 @@ impl<G: Granule> Memory<'_, G> {
         for pfn in pages.start..pages.end {
             self.pool.put(m, Phys::new(pfn << G::SHIFT));
         }
+        self.donated += nr;
         Ok(self.pool.free())
     }
 
@@ -76,6 +77,7 @@ impl<G: Granule> Memory<'_, G> {
         let (el2, mut frames) = self.el2_parts();
         must(el2.unmap_page(m, &mut frames, page));
         must(self.pages.set(pfn, PageState::HOST));
+        self.donated -= 1;
         self.map_back(m, page);
         Ok((pfn, self.pool.free()))
     }

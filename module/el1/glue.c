@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mvirt: what only C can say to the kernel. See glue.h.
+ */
+#include <linux/cpu.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/of.h>
+#include <linux/smp.h>
+
+#include "glue.h"
+
+bool mvirt_allow_release;
+module_param_named(allow_release, mvirt_allow_release, bool, 0444);
+MODULE_PARM_DESC(allow_release, "Let the module be unloaded and EL2 be given back");
+
+void *mvirt_alloc_pages(size_t size)
+{
+	return alloc_pages_exact(size, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);
+}
+
+void mvirt_free_pages(void *virt, size_t size)
+{
+	free_pages_exact(virt, size);
+}
+
+u64 mvirt_virt_to_phys(const void *virt)
+{
+	return virt_to_phys((void *)virt);
+}
+
+void *mvirt_phys_to_virt(u64 phys)
+{
+	return phys_to_virt(phys);
+}
+
+unsigned int mvirt_nr_cpu_ids(void)
+{
+	return nr_cpu_ids;
+}
+
+bool mvirt_cpu_possible(unsigned int cpu)
+{
+	return cpu_possible(cpu);
+}
+
+bool mvirt_cpu_online(unsigned int cpu)
+{
+	return cpu_online(cpu);
+}
+
+unsigned int mvirt_this_cpu(void)
+{
+	return raw_smp_processor_id();
+}
+
+int mvirt_cpu_mpidr(unsigned int cpu, u64 *mpidr)
+{
+	struct device_node *node = of_get_cpu_node(cpu, NULL);
+	const __be32 *reg;
+	int cells, len, ret = -ENOENT;
+
+	if (!node)
+		return ret;
+	cells = of_n_addr_cells(node);
+	reg = of_get_property(node, "reg", &len);
+	if (reg && cells > 0 && len >= cells * (int)sizeof(*reg)) {
+		*mpidr = of_read_number(reg, cells);
+		ret = 0;
+	}
+	of_node_put(node);
+	return ret;
+}
+
+const char *mvirt_cpu_enable_method(unsigned int cpu)
+{
+	struct device_node *node = of_get_cpu_node(cpu, NULL);
+	const char *method = NULL;
+
+	if (!node)
+		return NULL;
+	/* The string belongs to the flattened tree, which stays. */
+	if (of_property_read_string(node, "enable-method", &method))
+		method = NULL;
+	of_node_put(node);
+	return method;
+}
+
+void mvirt_on_each_cpu(void (*fn)(void *arg), void *arg)
+{
+	on_each_cpu(fn, arg, true);
+}
+
+int mvirt_on_cpu(unsigned int cpu, void (*fn)(void *arg), void *arg)
+{
+	return smp_call_function_single(cpu, fn, arg, true);
+}
+
+struct walk {
+	int (*fn)(u64 start, u64 size, void *arg);
+	void *arg;
+};
+
+static int walk_one(struct resource *res, void *data)
+{
+	struct walk *walk = data;
+
+	return walk->fn(res->start, resource_size(res), walk->arg);
+}
+
+int mvirt_walk_ram(int (*fn)(u64 start, u64 size, void *arg), void *arg)
+{
+	struct walk walk = { .fn = fn, .arg = arg };
+
+	return walk_iomem_res_desc(IORES_DESC_NONE,
+				   IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY,
+				   0, ~0ULL, &walk, walk_one);
+}
+
+void mvirt_hold_module(void)
+{
+	__module_get(THIS_MODULE);
+}
+
+bool mvirt_get_module(void)
+{
+	return try_module_get(THIS_MODULE);
+}
+
+void mvirt_put_module(void)
+{
+	module_put(THIS_MODULE);
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The Linux module: takes EL2 at load and offers it at /dev/mvirt.
+//!
+//! * `abi`      the contract with the EL2 image
+//! * `bindings` what bindgen made of `bindings.h`
+//! * `probe`    can this machine be taken over, and if not, why
+//! * `takeover` the take-over
+//! * `hvc`      the conduit
+//! * `device`   /dev/mvirt
+//! * `regs`     debugfs: EL2's registers, CPU by CPU
+//! * `report`   the panic notifier that shows what EL2 left behind
+
+use kernel::prelude::*;
+
+#[allow(dead_code, unreachable_pub)]
+#[path = "../abi/contract/mod.rs"]
+mod abi;
+mod bindings;
+mod device;
+mod hvc;
+mod probe;
+mod regs;
+mod report;
+mod takeover;
+
+use kernel::miscdevice::{MiscDeviceOptions, MiscDeviceRegistration};
+
+module! {
+    type: Mvirt,
+    name: "mvirt",
+    authors: ["The mvirt developers"],
+    description: "mvirt: protected virtual machines beside the host",
+    license: "GPL",
+}
+
+/// The loaded module. Fields are dropped in this order: the device goes first, EL2 last.
+#[pin_data]
+struct Mvirt {
+    #[pin]
+    device: MiscDeviceRegistration<device::Device>,
+    registers: regs::Registers,
+    report: report::Notifier,
+    host: takeover::Host,
+}
+
+/// One line in the log for each refusal: the cause, and what mends it.
+fn refused(refusal: probe::Refusal) -> Error {
+    pr_err!("refused: {}\n", refusal);
+    refusal.into()
+}
+
+impl kernel::InPlaceModule for Mvirt {
+    /// EL2 is taken last: nothing can fail once it is ours.
+    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        let probed = probe::probe().map_err(refused);
+        try_pin_init!(Self {
+            report: {
+                probed?;
+                report::Notifier::new()?
+            },
+            registers: regs::Registers::new()?,
+            device <- MiscDeviceRegistration::register(MiscDeviceOptions {
+                name: kernel::c_str!("mvirt"),
+            }),
+            host: takeover::Host::new().map_err(refused)?,
+        })
+    }
+}

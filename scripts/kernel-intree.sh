@@ -1,0 +1,55 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds a host kernel with mvirt in its tree and prints the directory of the build.
+#
+#	scripts/kernel-intree.sh y|m [--version 6.18.15] [--variant 4k]
+#
+# The tree is a copy, by hard links, of the cached source; the build is in the cache too. The first
+# build takes as long as the kernel itself, later ones what the module takes.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+version=${KERNEL:-6.18.15} variant=${VARIANT:-4k} how=${1:-}
+case $how in
+y | m) shift ;;
+*) die "usage: $0 y|m [--version VERSION] [--variant VARIANT]" ;;
+esac
+while [ $# -gt 0 ]; do
+	case $1 in
+	--version) version=$2 && shift ;;
+	--variant) variant=$2 && shift ;;
+	*) die "unknown argument \"$1\"; see the head of $0" ;;
+	esac
+	shift
+done
+unset KDIR
+
+configured=$("$root/scripts/kernel.sh" --version "$version" --variant "$variant")
+source=$("$root/scripts/kernel.sh" --version "$version" --source)
+tree=$cache/intree/$(basename "$source")
+build=$cache/intree/$(basename "$configured")
+rust_env
+locked "intree-$version-$variant"
+
+if [ ! -d "$tree" ]; then
+	say copy "Linux $version for mvirt in its tree"
+	rm -rf "$tree.partial"
+	mkdir -p "$cache/intree"
+	cp -al "$source" "$tree.partial"
+	mv "$tree.partial" "$tree"
+fi
+"$root/scripts/intree.sh" add "$tree"
+mkdir -p "$build"
+{ grep -v CONFIG_MVIRT "$configured/.config" && echo "CONFIG_MVIRT=$how"; } >"$build/.config.new"
+# Kconfig's output is kept if it would be the same: a new .config makes Kbuild look at everything.
+cmp -s "$build/.config.new" "$build/.config.asked" || cp "$build/.config.new" "$build/.config"
+mv "$build/.config.new" "$build/.config.asked"
+logged "$build/config.log" make -C "$tree" O="$build" "${kbuild_args[@]}" olddefconfig
+grep -qx "CONFIG_MVIRT=$how" "$build/.config" || die "Kconfig did not take CONFIG_MVIRT=$how; see $build/.config"
+say build "Linux $version ($variant) with CONFIG_MVIRT=$how; log: $build/build.log"
+started=$SECONDS
+logged "$build/build.log" nice make -C "$tree" O="$build" "${kbuild_args[@]}" Image modules
+note "built in $(since "$started")"
+echo "$build"

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034  # variables are for those who source this
+#
+# What the scripts share: words on standard error, the cache, locks, root, the compilers' names,
+# and a Debian archive that can be read without touching the system's own apt state.
+#
+# Sourced, never run. A script that sources it prints its result on standard output and nothing
+# else, so that others can read it.
+
+set -eEuo pipefail
+# No script ends without a word: what set -e stops is named.
+trap 'echo "${BASH_SOURCE[0]}: line $LINENO: \"$BASH_COMMAND\" failed with status $?" >&2' ERR
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+# Outside the checkout: a clean clone on the same machine finds its kernels again.
+cache=${MVIRT_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/mvirt}
+jobs=${JOBS:-$(nproc)}
+verbose=${V:-0}
+
+# clang and rustc are looked up by these names everywhere; LLVM=-19 makes Kbuild agree.
+llvm=${LLVM_VERSION:-19}
+# What scripts/setup.sh builds or fetches for itself goes into the cache, not into the system.
+tools=$cache/tools
+export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH:$tools/bin:/usr/sbin:/sbin"
+
+if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then
+	dim=$'\e[2m' bold=$'\e[1m' red=$'\e[31m' plain=$'\e[0m'
+else
+	dim='' bold='' red='' plain=''
+fi
+
+# say SUBJECT TEXT...: one aligned line of progress.
+say() { printf '%s%10s%s  %s\n' "$bold" "$1" "$plain" "${*:2}" >&2; }
+note() { printf '%10s  %s%s%s\n' '' "$dim" "$*" "$plain" >&2; }
+die() {
+	printf '%s%10s%s  %s\n' "$red" error "$plain" "$*" >&2
+	exit 1
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	elif have sudo; then
+		sudo "$@"
+	else
+		die "root is needed for \"$*\": run it as root, or install sudo"
+	fi
+}
+
+# locked NAME: holds a lock of that name until the script (or its subshell) ends, so that two
+# makes do not build the same thing.
+locked() {
+	mkdir -p "$cache/lock"
+	exec {lock_fd}>"$cache/lock/$1"
+	flock -n "$lock_fd" && return
+	note "waiting for another run that holds $1"
+	flock "$lock_fd"
+}
+
+# logged LOG COMMAND...: runs it with its output in LOG; on failure shows the log's end and where it is.
+logged() {
+	local log=$1 status=0
+	shift
+	mkdir -p "$(dirname "$log")"
+	if [ "$verbose" != 0 ]; then
+		"$@" 2>&1 </dev/null | tee "$log" >&2 || status=$?
+	else
+		"$@" >"$log" 2>&1 </dev/null || status=$?
+	fi
+	[ "$status" = 0 ] && return
+	tail -n 25 "$log" | sed 's/^/            | /' >&2
+	die "\"$1\" failed with status $status; its whole log is $log"
+}
+
+sha256() { sha256sum "$1" | cut -d' ' -f1; }
+
+# seconds since $1, a value of SECONDS, as "3 min 20 s".
+since() {
+	local s=$((SECONDS - $1))
+	if [ "$s" -ge 60 ]; then printf '%d min %d s' $((s / 60)) $((s % 60)); else printf '%d s' "$s"; fi
+}
+
+debian_release() { # bookworm, trixie; empty elsewhere
+	local id='' codename=''
+	[ -r /etc/os-release ] || return 0
+	# shellcheck source=/dev/null
+	id=$(. /etc/os-release && echo "${ID:-}")
+	# shellcheck source=/dev/null
+	codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+	[ "$id" = debian ] && echo "$codename"
+	return 0
+}
+
+# The archive this system already uses for its own release, read from its own sources; the
+# name of a mirror is written nowhere in this tree.
+debian_mirror() {
+	local release
+	release=$(debian_release)
+	apt-get indextargets --format "\$(RELEASE) \$(CREATED_BY) \$(REPO_URI)" |
+		awk -v release="$release" '$1 == release && $2 == "Packages" { print $3; exit }'
+}
+
+debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# apt_private ARCH SUITE: prints an apt configuration whose state, lists and sources are in the
+# cache, for one architecture and suite. Proxies and certificates of the system's own
+# configuration still hold: only the sources, the preferences and the state are replaced.
+apt_private() {
+	local arch=$1 suite=$2 dir="$cache/apt/$1-$2" mirror
+	mirror=$(debian_mirror)
+	[ -n "$mirror" ] || die "no Debian archive for $(debian_release) in this system's apt sources"
+	[ -r "$debian_keyring" ] || die "$debian_keyring is missing: apt-get install debian-archive-keyring"
+	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
+	: >"$dir/status"
+	printf '%s [signed-by=%s] %s %s main\n' deb "$debian_keyring" "$mirror" "$suite" \
+		deb-src "$debian_keyring" "$mirror" "$suite" >"$dir/sources.list"
+	cat >"$dir/apt.conf" <<-CONF
+		APT::Architecture "$arch";
+		APT::Architectures { "$arch"; };
+		APT::Sandbox::User "";
+		Acquire::Languages "none";
+		Dir::State "$dir";
+		Dir::State::status "$dir/status";
+		Dir::Cache "$dir";
+		Dir::Etc::SourceList "$dir/sources.list";
+		Dir::Etc::SourceParts "/dev/null";
+		Dir::Etc::Preferences "/dev/null";
+		Dir::Etc::PreferencesParts "/dev/null";
+	CONF
+	APT_CONFIG=$dir/apt.conf apt-get -qq update >&2 ||
+		die "could not read $suite ($arch) from the system's Debian archive"
+	echo "$dir/apt.conf"
+}
+
+# Debian's Rust has no standard library for arm64; scripts/setup.sh puts one here.
+debian_sysroot=$cache/rust-sysroot
+
+library_of() { # the library source that belongs to a rustc, or nothing
+	local version dir
+	version=$("$1" --version | cut -d' ' -f2)
+	for dir in "$("$1" --print sysroot)/lib/rustlib/src/rust/library" "/usr/src/rustc-$version/library"; do
+		if [ -f "$dir/core/src/lib.rs" ]; then
+			echo "$dir"
+			return
+		fi
+	done
+}
+
+# The Rust that the kernel, the module and the tool are built with: the caller's RUSTC, rustup's
+# toolchain, else Debian's, whichever comes first with the source of its library.
+rust_env() {
+	local candidate candidates=()
+	[ -z "${RUSTC:-}" ] || candidates+=("$RUSTC")
+	! have rustup || candidates+=("$(rustup which rustc 2>/dev/null || true)")
+	candidates+=(/usr/bin/rustc)
+	for candidate in "${candidates[@]}"; do
+		[ -x "$candidate" ] || continue
+		RUST_LIB_SRC=${RUST_LIB_SRC:-$(library_of "$candidate")}
+		[ -n "$RUST_LIB_SRC" ] || continue
+		RUSTC=$candidate
+		# cargo, clippy and rustfmt come from where the compiler comes from
+		PATH=$(dirname "$RUSTC"):$PATH
+		LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
+		export RUSTC RUST_LIB_SRC LIBCLANG_PATH PATH
+		return
+	done
+	die "no rustc with the source of its library: scripts/setup.sh host"
+}
+
+# The arguments that every call of Kbuild here shares.
+kbuild_args=(LLVM="-$llvm" ARCH=arm64 -j"$jobs")
+
+# copy_module PLACE: the module's sources, uapi beside them, as Kbuild builds them. Without times, so
+# that a checkout that touched every file rebuilds nothing; what a former copy left is removed, and
+# what Kbuild made there stays.
+copy_module() {
+	local place=$1 file
+	mkdir -p "$place"
+	rsync --recursive --links --perms --checksum "$root/module/" "$place/"
+	rsync --recursive --links --perms --checksum "$root/uapi/" "$place/uapi/"
+	(cd "$root" && find module -type f -printf '%P\n' && find uapi -type f) | LC_ALL=C sort >"$place/.sources.new"
+	if [ -f "$place/.sources" ]; then
+		LC_ALL=C comm -13 "$place/.sources.new" "$place/.sources" | while read -r file; do rm -f "${place:?}/$file"; done
+	fi
+	mv "$place/.sources.new" "$place/.sources"
+}
+
+# Counts of a section (test, lint, selftest), shown as they come and left in build/results for
+# scripts/check.sh to add up.
+passed=0 failed=0 skipped=0
+passes() { passed=$((passed + ${2:-1})) && say pass "$1"; }
+fails() { failed=$((failed + ${2:-1})) && say "${red}fail${plain}${bold}" "$1"; }
+skips() { skipped=$((skipped + ${2:-1})) && say skip "$1"; }
+
+# tally SECTION: notes the counts; fails if one failed or nothing ran at all.
+tally() {
+	mkdir -p "$root/build/results"
+	echo "$passed $failed $skipped" >"$root/build/results/$1.counts"
+	[ $((passed + failed)) -gt 0 ] || die "$1: nothing ran"
+	[ "$failed" = 0 ]
+}

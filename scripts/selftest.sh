@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds the selftests with everything that they boot, boots them under QEMU, reports.
+#
+#	scripts/selftest.sh [--kernel 6.18.15] [--variant 4k] [--matrix smoke|full] [--jobs 2]
+#	                    [--only TEXT] [--list] [TEST ...]
+#
+# TEST is a directory of selftests/; without one all run. One line for each test case and
+# configuration, with its seconds of the guest's time and of ours; consoles go to build/logs/,
+# results to build/results/selftest.json. The last line is "N passed, N failed, N skipped".
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+version=${KERNEL:-6.18.15}
+variant=${VARIANT:-4k}
+matrix=smoke
+machines=2
+list=0
+only=''
+tests=()
+
+usage() {
+	sed -n '/^# Builds/,/^# results/s/^# \{0,1\}//p' "$0" >&2
+	exit "${1:-2}"
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--kernel) version=$2 && shift ;;
+	--variant) variant=$2 && shift ;;
+	--matrix) matrix=$2 && shift ;;
+	--jobs) machines=$2 && shift ;;
+	--only) only=$2 && shift ;;
+	--list) list=1 ;;
+	-h | --help) usage 0 ;;
+	-*) usage ;;
+	*) tests+=("$1") ;;
+	esac
+	shift
+done
+
+runner=(python3 "$root/scripts/selftest/run.py" --tests "$root/selftests" --matrix "$matrix" --only "$only")
+planned=$("${runner[@]}" --list "${tests[@]}") || exit
+if [ "$list" = 1 ]; then
+	echo "$planned"
+	exit
+fi
+
+out=$root/build/selftest/$version-$variant
+kernel=(--version "$version" --variant "$variant")
+kdir=$("$root/scripts/kernel.sh" "${kernel[@]}")
+# The harness comes from the kernel that mvirt is made for, whatever is booted.
+source=$(KDIR='' "$root/scripts/kernel.sh" --version 6.18.15 --source)
+
+# The test-only modules. Kbuild wants them in a directory that it may write to.
+build_modules() {
+	rust_env
+	mkdir -p "$out/modules"
+	cp -u "$root"/selftests/modules/* "$root/selftests/lib/hostile.h" "$out/el2_abi.h" "$out/modules/"
+	logged "$out/modules.log" make -C "$kdir" M="$out/modules" "${kbuild_args[@]}" modules
+}
+
+# A runner that cannot see a failure would pass everything.
+logged "$out-runner.log" "$root/scripts/selftest/test_runner.py"
+
+say build "selftests for Linux $version ($variant)"
+logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" -j"$jobs"
+build_modules
+# What goes into the initramfs, as scripts/rootfs.sh takes it.
+files=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")
+files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt.ko")
+if grep -q 'load mvirt-crash' <<<"$planned"; then
+	files+=("${MVIRT_CRASH_KO:-$("$root/scripts/module.sh" "${kernel[@]}" --crash-test)}:/modules/mvirt-crash.ko")
+fi
+files+=("$out/modules/hostile.ko:/modules/hostile.ko")
+files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
+# Scripts, and the programs made of the C files.
+while read -r file; do
+	files+=("$file:/selftests/$(basename "$(dirname "$file")")/$(basename "$file")")
+done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x ! -name init.sh)
+"$root/scripts/rootfs.sh" --init "$root/selftests/lib/init.sh" --output "$out/initramfs.gz" "${files[@]}"
+
+images=(--kernel "$kdir/arch/arm64/boot/Image")
+if grep -q '^intree-builtin ' <<<"$planned"; then
+	builtin=$("$root/scripts/kernel-intree.sh" y "${kernel[@]}")
+	images+=(--kernel "builtin=$builtin/arch/arm64/boot/Image")
+fi
+
+exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
+	"${images[@]}" --label "$version-$variant" "${tests[@]}"

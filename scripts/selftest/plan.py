@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is to be booted: reads each test's test.toml and crosses its axes.
+
+A test is a directory below selftests/ with a test.toml:
+
+    about = "one line"
+    timeout = 60                 seconds for a boot, unless the boot says otherwise
+    [[boot]]                     one or more; a list in an axis is crossed with the other axes
+    name = "late"                set when a test boots in more than one way
+    matrix = "smoke"             "smoke": in both matrices; "full", the default: in that alone
+    cpu = ["cortex-a76", "max"]  axis, -cpu
+    smp = [1, 4]                 axis, -smp
+    mem = ["1G"]                 axis, -m
+    programs = ["load mvirt"]    run in the guest one after the other, each with TAP on its stdout
+    append = "maxcpus=1"         for the kernel's command line
+    host = "..."                 replaces DEFAULT_HOST on the command line
+    machine = "..."              replaces DEFAULT_MACHINE
+    dtb = ["-ts / name value"]   fdtput edits of QEMU's device tree
+    entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
+    poweroff = false             the machine cannot power itself off (no PSCI 0.2)
+    kernel = "builtin"           boots that kind of kernel instead of the one under test
+    report = ["regex", ...]      the boot ends in a panic whose console shows these, in this order
+"""
+
+import dataclasses
+import itertools
+import pathlib
+import tomllib
+
+# A kernel with KVM would otherwise take EL2 before us, and one on a core with VHE live there.
+DEFAULT_HOST = "kvm-arm.mode=none id_aa64mmfr1.vh=0"
+DEFAULT_MACHINE = "virt,virtualization=on,gic-version=3"
+AXES = ("cpu", "smp", "mem")
+MATRICES = ("smoke", "full")
+
+
+class PlanError(Exception):
+    """A test.toml that cannot be obeyed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Boot:
+    """One machine to boot, and what to run on it."""
+
+    test: str
+    cpu: str
+    smp: int
+    mem: str
+    programs: tuple[str, ...]
+    timeout: int
+    name: str = ""
+    matrix: str = "full"
+    append: str = ""
+    host: str = DEFAULT_HOST
+    machine: str = DEFAULT_MACHINE
+    dtb: tuple[str, ...] = ()
+    entry: str = ""
+    poweroff: bool = True
+    kernel: str = ""
+    report: tuple[str, ...] = ()
+
+    @property
+    def config(self) -> str:
+        """The configuration as reports show it."""
+        name = f"{self.name}," if self.name else ""
+        return f"{name}{self.cpu},smp={self.smp},{self.mem}"
+
+    @property
+    def slug(self) -> str:
+        """A file name for the log."""
+        return f"{self.test}-{self.config}".replace(",", "-").replace("=", "")
+
+
+def _listed(value: object) -> list:
+    return value if isinstance(value, list) else [value]
+
+
+def _expand(test: str, top: dict, entry: dict) -> list[Boot]:
+    fields = {f.name for f in dataclasses.fields(Boot)} - {"test"}
+    unknown = set(entry) - fields
+    if unknown:
+        raise PlanError(f"{test}: unknown key {', '.join(sorted(unknown))} in [[boot]]")
+    if entry.get("matrix", "full") not in MATRICES:
+        raise PlanError(f"{test}: matrix is one of {', '.join(MATRICES)}")
+    missing = [k for k in (*AXES, "programs") if k not in entry]
+    if missing:
+        raise PlanError(f"{test}: [[boot]] lacks {', '.join(missing)}")
+    fixed = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items() if k not in AXES}
+    fixed.setdefault("timeout", top["timeout"])
+    axes = itertools.product(*(_listed(entry[axis]) for axis in AXES))
+    return [Boot(test=test, **dict(zip(AXES, values, strict=True)), **fixed) for values in axes]
+
+
+def load_test(directory: pathlib.Path) -> list[Boot]:
+    """All boots of a test, each configuration once: the first entry that asks for it counts."""
+    test = directory.name
+    with open(directory / "test.toml", "rb") as f:
+        top = tomllib.load(f)
+    unknown = set(top) - {"about", "timeout", "boot"}
+    if unknown or not {"about", "timeout", "boot"} <= set(top):
+        raise PlanError(f"{test}: test.toml takes about, timeout and [[boot]]")
+    boots: dict[str, Boot] = {}
+    for entry in top["boot"]:
+        for boot in _expand(test, top, entry):
+            boots.setdefault(boot.config, boot)
+    return list(boots.values())
+
+
+def load(root: pathlib.Path, wanted: list[str], matrix: str) -> list[Boot]:
+    """The boots of the tests `wanted` (all if empty) in a matrix."""
+    known = sorted(p.parent.name for p in root.glob("*/test.toml"))
+    strangers = [t for t in wanted if t not in known]
+    if strangers:
+        raise PlanError(f"no test {', '.join(strangers)}; there are {', '.join(known)}")
+    boots = []
+    for test in wanted or known:
+        mine = load_test(root / test)
+        chosen = [b for b in mine if matrix == "full" or b.matrix == "smoke"]
+        # A test that is only in the full matrix runs if it is asked for by its name.
+        boots += chosen or (mine if wanted else [])
+    return boots

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Boots the machines that the selftests ask for and reports what happened in them.
+
+Called by scripts/selftest.sh, which builds what is needed first. Exits 0 if nothing failed, 1 if a
+case failed, 2 if it could not start.
+"""
+
+import argparse
+import concurrent.futures
+import pathlib
+import sys
+import time
+
+import machine
+import plan
+from report import Report
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tests", type=pathlib.Path, required=True, help="directory of the tests")
+    parser.add_argument("--matrix", choices=plan.MATRICES, default="smoke")
+    parser.add_argument("--list", action="store_true", help="show the boots, boot nothing")
+    parser.add_argument("--kernel", action="append", default=[], metavar="[KIND=]IMAGE")
+    parser.add_argument("--initrd", type=pathlib.Path)
+    parser.add_argument("--blobs", type=pathlib.Path, help="directory of the entries of boots")
+    parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
+    parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
+    parser.add_argument("--label", default="", help="the kernel's name in the report")
+    parser.add_argument("--only", default="", metavar="TEXT", help="boots whose name contains it")
+    parser.add_argument("test", nargs="*")
+    return parser.parse_args()
+
+
+def _kernels(given: list[str]) -> dict[str, pathlib.Path]:
+    pairs = (k.split("=", 1) if "=" in k else ("", k) for k in given)
+    return {kind: pathlib.Path(image) for kind, image in pairs}
+
+
+def _boot_all(boots: list[plan.Boot], options: argparse.Namespace, report: Report) -> None:
+    images = machine.Images(_kernels(options.kernel), options.initrd, options.blobs)
+    logs = options.build / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+
+    def one(boot: plan.Boot) -> None:
+        report.add(machine.run(boot, images, logs))
+
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        for future in [pool.submit(one, b) for b in boots]:
+            future.result()
+
+
+def main() -> int:
+    """Runs the command line."""
+    options = _arguments()
+    try:
+        boots = plan.load(options.tests, options.test, options.matrix)
+    except plan.PlanError as error:
+        print(f"selftest: {error}", file=sys.stderr)
+        return 2
+    boots = [b for b in boots if options.only in f"{b.test} {b.config}"]
+    if options.list:
+        for boot in boots:
+            print(f"{boot.test:16} {boot.config:40} {'; '.join(boot.programs)}")
+        return 0
+    missing = {b.kernel for b in boots} - set(_kernels(options.kernel))
+    if missing:
+        kinds = ", ".join(k or "the kernel under test" for k in sorted(missing))
+        print(f"selftest: no image was given for: {kinds}", file=sys.stderr)
+        return 2
+    start = time.monotonic()
+    report = Report({"kernel": options.label, "matrix": options.matrix})
+    _boot_all(boots, options, report)
+    wall = time.monotonic() - start
+    report.write(options.build / "results" / "selftest.json", wall)
+    print(f"{len(boots)} boots in {wall:.0f} s")
+    counts = [report.count(r) for r in ("pass", "fail", "skip")]
+    print("{} passed, {} failed, {} skipped".format(*counts))
+    return 1 if counts[1] or not sum(counts) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

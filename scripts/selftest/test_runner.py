@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The runner itself must see what went wrong: consoles that it has to fail, and plans."""
+
+import pathlib
+import tempfile
+import unittest
+
+import plan
+from console import Console
+
+HEALTHY = [
+    "begin prog",
+    "TAP version 13",
+    "1..2",
+    "ok 1 first",
+    "ok 2 second # SKIP not here",
+    "end 0",
+    "finished",
+]
+
+
+def read(lines: list[str], raw: tuple[str, ...] = ()) -> Console:
+    """A console with these TAP lines, and kernel lines before the last of them."""
+    console = Console()
+    texts = [f"TAP: {line}" for line in lines]
+    texts[-1:-1] = raw
+    for i, text in enumerate(texts):
+        console.feed(f"[{i:5d}.500000] {text}\r\n", float(i))
+    return console
+
+
+def results(console: Console, powered_off: bool = True, report: tuple[str, ...] = ()) -> list[str]:
+    """The results of all cases, the boot's own among them."""
+    return [c.result for c in console.cases + console.verdict(powered_off, "status", report)]
+
+
+class ConsoleTest(unittest.TestCase):
+    """Each way in which a boot can go wrong is a failure."""
+
+    def test_healthy(self) -> None:
+        console = read(HEALTHY)
+        self.assertEqual(results(console), ["pass", "skip"])
+        self.assertEqual(console.cases[1].why, "not here")
+        self.assertEqual(console.cases[0].virtual, 3.0)
+
+    def test_not_ok_carries_its_diagnosis(self) -> None:
+        lines = ["begin prog", "1..1", "# x was 2", "not ok 1 first", "end 1", "finished"]
+        console = read(lines)
+        self.assertEqual(results(console), ["fail"])
+        self.assertIn("x was 2", console.cases[0].why)
+
+    def test_fewer_results_than_planned(self) -> None:
+        self.assertIn("fail", results(read([*HEALTHY[:4], "end 0", "finished"])))
+
+    def test_no_plan(self) -> None:
+        self.assertIn("fail", results(read(["begin prog", "end 0", "finished"])))
+
+    def test_exit_status_that_disagrees(self) -> None:
+        self.assertIn("fail", results(read([*HEALTHY[:5], "end 139", "finished"])))
+
+    def test_result_out_of_order(self) -> None:
+        lines = ["begin prog", "1..2", "ok 2 second", "ok 1 first", "end 0", "finished"]
+        self.assertEqual(results(read(lines)), ["fail", "fail"])
+
+    def test_machine_that_dies_in_a_test(self) -> None:
+        self.assertIn("fail", results(read(HEALTHY[:4])))
+
+    def test_machine_that_never_starts_a_test(self) -> None:
+        self.assertEqual(results(read(["boot"])), ["fail"])
+
+    def test_machine_that_does_not_power_off(self) -> None:
+        self.assertIn("fail", results(read(HEALTHY), powered_off=False))
+
+    def test_kernel_complaints(self) -> None:
+        for complaint in (
+            "Unable to handle kernel paging request at virtual address 0",
+            "Internal error: Oops: 0000000096000004 [#1]  SMP",
+            "WARNING: CPU: 0 PID: 1 at kernel/x.c:1 x+0x0/0x1",
+            "BUG: scheduling while atomic: x/1/0x2",
+            "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+            "INFO: task x:1 blocked for more than 120 seconds.",
+            "CPU1: failed to come online",
+        ):
+            self.assertIn("fail", results(read(HEALTHY, (complaint,))), complaint)
+
+    def test_a_complaint_inside_a_test_line_is_the_tests(self) -> None:
+        lines = ["begin prog", "1..1", "# WARNING: quoted", "ok 1 first", "end 0", "finished"]
+        self.assertEqual(results(read(lines)), ["pass"])
+
+    def test_report_in_order(self) -> None:
+        raw = ("mvirt: EL2 data abort", "Kernel panic - not syncing")
+        wanted = ("EL2.*abort", "Kernel panic")
+        console = read([*HEALTHY[:1], "x"], raw)
+        self.assertEqual(results(console, report=wanted), ["pass"] * 3)
+        self.assertIn("fail", results(console, report=wanted[::-1]))
+        self.assertIn("fail", results(console, report=wanted, powered_off=False))
+        survived = read([*HEALTHY[:1], "finished"], raw)
+        self.assertIn("fail", results(survived, report=wanted))
+
+
+class PlanTest(unittest.TestCase):
+    """test.toml is obeyed or refused."""
+
+    TOP = 'about = "x"\ntimeout = 5\n'
+    BOOT = '[[boot]]\ncpu = ["a", "b"]\nsmp = [1, 2]\nmem = "1G"\nprograms = ["p"]\n'
+
+    def load(self, text: str) -> list[plan.Boot]:
+        with tempfile.TemporaryDirectory() as tmp:
+            path = pathlib.Path(tmp)
+            (path / "test.toml").write_text(text)
+            return plan.load_test(path)
+
+    def test_axes_are_crossed_and_the_first_counts(self) -> None:
+        boots = self.load(self.TOP + self.BOOT + 'matrix = "smoke"\n' + self.BOOT)
+        self.assertEqual(len(boots), 4)
+        self.assertEqual({b.matrix for b in boots}, {"smoke"})
+
+    def test_mistakes_are_refused(self) -> None:
+        for wrong in ('cpus = "a"\n', 'matrix = "some"\n'):
+            with self.assertRaises(plan.PlanError):
+                self.load(self.TOP + self.BOOT + wrong)
+        with self.assertRaises(plan.PlanError):
+            self.load(self.TOP + self.BOOT.replace('mem = "1G"\n', ""))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The tool as a script sees it: exit codes, and which stream says what. Nothing here needs mvirt.
+
+use std::fs::File;
+use std::process::{Command, Output};
+
+fn mvirt(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mvirt"))
+        .args(args)
+        .output()
+        .expect("the tool starts")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("UTF-8")
+}
+
+#[test]
+fn version_names_both_contracts() {
+    let output = mvirt(&["--version"]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected = format!(
+        "mvirt {}\ndevice ABI 1\nEL2 contract {:#018x}\n",
+        env!("CARGO_PKG_VERSION"),
+        mvirt_abi::HASH
+    );
+    assert_eq!(text(&output.stdout), expected);
+}
+
+#[test]
+fn a_wrong_command_line_is_2() {
+    for args in [&["frobnicate"][..], &["info", "--frobnicate"], &[]] {
+        let output = mvirt(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(text(&output.stderr).contains("Usage: mvirt"), "{args:?}");
+        assert!(output.stdout.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn help_lists_the_exit_codes() {
+    let output = mvirt(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).contains("3  mvirt is not loaded"));
+}
+
+#[test]
+fn a_missing_device_is_3() {
+    let output = mvirt(&["info", "--json", "--device", "/nonexistent/mvirt"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(output.stdout.is_empty());
+    // No colour codes: standard error is no terminal here.
+    assert!(text(&output.stderr).starts_with("mvirt: /nonexistent/mvirt: no such device: "));
+}
+
+#[test]
+fn another_driver_is_5() {
+    let output = mvirt(&["--device", "/dev/null", "info"]);
+    assert_eq!(output.status.code(), Some(5));
+    assert!(text(&output.stderr).starts_with("mvirt: /dev/null: not the device of mvirt"));
+}
+
+#[test]
+fn any_other_failure_is_1() {
+    let output = mvirt(&["info", "--device", "/dev/null/x"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/dev/null/x: open: Not a directory"));
+}
+
+#[test]
+fn a_message_that_cannot_be_written_is_no_crash() {
+    let full = File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("/dev/full");
+    let status = Command::new(env!("CARGO_BIN_EXE_mvirt"))
+        .args(["info", "--device", "/dev/null"])
+        .stderr(full)
+        .status()
+        .expect("the tool starts");
+    assert_eq!(status.code(), Some(5));
+}
