@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0
+//! What the tests share: layouts of RAM, and how many cases to run.
+#![allow(dead_code)]
+
+use mvirt_abi::PhysRange;
+use mvirt_hyp::addr::Granule;
+use mvirt_sim::rig::Config;
+
+pub const MIB: u64 = 1 << 20;
+pub const GIB: u64 = 1 << 30;
+
+/// Cases of a property test: few under Miri, which is a hundred times slower.
+pub fn cases(n: u32) -> u32 {
+    if cfg!(miri) {
+        2
+    } else {
+        n
+    }
+}
+
+fn ranges(list: &[(u64, u64)]) -> Vec<PhysRange> {
+    list.iter()
+        .map(|&(base, size)| PhysRange { base, size })
+        .collect()
+}
+
+/// A way in which RAM may lie, and how far into it the carve-out is.
+pub struct Layout {
+    pub name: &'static str,
+    pub ram: Vec<PhysRange>,
+    pub offset: u64,
+}
+
+impl Layout {
+    pub fn config<G: Granule>(&self) -> Config {
+        Config::new::<G>(&self.ram, self.offset).expect("the layout has room")
+    }
+}
+
+/// Small layouts: what a sequence of calls runs on.
+pub fn small<G: Granule>() -> Vec<Layout> {
+    let page = G::BYTES;
+    let layout = |name, list: &[(u64, u64)], offset| Layout {
+        name,
+        ram: ranges(list),
+        offset,
+    };
+    vec![
+        layout("one range", &[(GIB, 96 * MIB)], 8 * MIB),
+        layout("from address 0", &[(0, 80 * MIB)], 33 * MIB + page),
+        layout(
+            "not aligned to any block",
+            &[(GIB + 3 * page, 70 * MIB + page)],
+            5 * page,
+        ),
+        layout(
+            "holes",
+            &[
+                (GIB - 8 * MIB, 5 * MIB),
+                (GIB, 40 * MIB + page),
+                (GIB + 40 * MIB + 2 * page, page),
+                (3 * GIB + 5 * MIB, 35 * MIB),
+            ],
+            MIB,
+        ),
+        layout(
+            "ranges that touch",
+            &[(GIB, 30 * MIB + page), (GIB + 30 * MIB + page, 40 * MIB)],
+            0,
+        ),
+    ]
+}
+
+/// Layouts as machines have them.
+pub fn large<G: Granule>() -> Vec<Layout> {
+    let one = |name, size| Layout {
+        name,
+        ram: ranges(&[(GIB, size)]),
+        offset: 64 * MIB,
+    };
+    let page = G::BYTES;
+    let mut all = vec![
+        one("512 MiB", 512 * MIB),
+        one("1 GiB", GIB),
+        one("2 GiB", 2 * GIB),
+        one("4 GiB", 4 * GIB),
+        one("16 GiB", 16 * GIB),
+    ];
+    // A phone: low RAM full of holes of the firmware, the rest high.
+    let mut phone: Vec<(u64, u64)> = (0..20)
+        .map(|n| (2 * GIB + n * 16 * MIB + page, (9 + n % 5) * MIB - page))
+        .collect();
+    phone.extend([(2 * GIB + 512 * MIB, GIB), (34 * GIB, 5 * GIB + 3 * page)]);
+    all.push(Layout {
+        name: "phone",
+        ram: ranges(&phone),
+        offset: 0,
+    });
+    // As many ranges as there may be, each with two ragged ends.
+    let ragged: Vec<(u64, u64)> = (0..64)
+        .map(|n| (GIB + n * 128 * MIB + page, 8 * MIB + 3 * page))
+        .collect();
+    all.push(Layout {
+        name: "64 ragged ranges",
+        ram: ranges(&ragged),
+        offset: page,
+    });
+    all
+}
