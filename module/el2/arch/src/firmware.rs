@@ -183,6 +183,9 @@ extern "C" fn el2_cpu_boot(frame: &mut Frame, index: u64) {
         turn_away()
     };
     if cpu::start(this, arrival.watch_first_write).is_err() {
+        if let Some(relay) = PSCI.lock().as_mut() {
+            relay.turn_away(index as usize);
+        }
         turn_away();
     }
     set_host_sctlr(SCTLR_EL1_OFF);
