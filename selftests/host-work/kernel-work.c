@@ -7,7 +7,7 @@
 #include <sys/timerfd.h>
 #include <time.h>
 
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "load_threads.h"
 #include "machine.h"
 
@@ -25,7 +25,7 @@ FIXTURE_TEARDOWN(kernel)
 {
 }
 
-TEST_F_TIMEOUT(kernel, module_loads_and_unloads_50_times, 60)
+TEST_F(kernel, module_loads_and_unloads_50_times)
 {
 	int i;
 
@@ -38,7 +38,7 @@ TEST_F_TIMEOUT(kernel, module_loads_and_unloads_50_times, 60)
 }
 
 /* Switching the function tracer rewrites tens of thousands of instructions of the kernel. */
-TEST_F_TIMEOUT(kernel, function_tracer_on_and_off, 120)
+TEST_F(kernel, function_tracer_on_and_off)
 {
 	char text[4096];
 	int i;
@@ -54,7 +54,7 @@ TEST_F_TIMEOUT(kernel, function_tracer_on_and_off, 120)
 	EXPECT_LT(0, load_stop());
 }
 
-TEST_F_TIMEOUT(kernel, suspend_stops_at_each_stage, 120)
+TEST_F(kernel, suspend_stops_at_each_stage)
 {
 	static const char * const stages[] = { "freezer", "devices", "platform" };
 	size_t i;
@@ -72,7 +72,7 @@ TEST_F_TIMEOUT(kernel, suspend_stops_at_each_stage, 120)
  * The alarm is set in the RTC when the machine goes to sleep, and wakes it. The kernel does not
  * sleep if it would wake within 2 s.
  */
-TEST_F_TIMEOUT(kernel, suspend_to_idle_and_wake_by_alarm, 60)
+TEST_F(kernel, suspend_to_idle_and_wake_by_alarm)
 {
 	struct itimerspec alarm = { .it_value.tv_sec = 4 };
 	struct timespec before, after;
@@ -93,7 +93,7 @@ TEST_F_TIMEOUT(kernel, suspend_to_idle_and_wake_by_alarm, 60)
 	close(fd);
 }
 
-TEST_F_TIMEOUT(kernel, perf_counts, 60)
+TEST_F(kernel, perf_counts)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_HARDWARE,

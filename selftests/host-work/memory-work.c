@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 
 #include "hostile.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "load_threads.h"
 #include "machine.h"
 

@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "el2.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "machine.h"
 
 #define MAX_PAGES	1024
@@ -238,7 +238,7 @@ TEST_F(hostile, el0_cache_maintenance_is_harmless)
 	munmap((void *)p, self->page);
 }
 
-TEST_F_TIMEOUT(hostile, el1_reads_nothing, 60)
+TEST_F(hostile, el1_reads_nothing)
 {
 	uint32_t offsets[] = { 0, self->page / 2, self->page - 8 };
 	uint64_t value;
@@ -262,7 +262,7 @@ TEST_F_TIMEOUT(hostile, el1_reads_nothing, 60)
 	EXPECT_LT(self->denied, el2_stat(self->fd, EL2_STAT_TRAP_FAULT_DENIED));
 }
 
-TEST_F_TIMEOUT(hostile, el1_writes_nothing, 60)
+TEST_F(hostile, el1_writes_nothing)
 {
 	static struct el2_reg before[EL2_MAX_REGS], after[EL2_MAX_REGS];
 	uint64_t value;
@@ -336,7 +336,7 @@ static int attack_from(int cpu, size_t page)
 	return 0;
 }
 
-TEST_F_TIMEOUT(hostile, from_all_cpus_at_once, 120)
+TEST_F(hostile, from_all_cpus_at_once)
 {
 	int cpus = cpus_possible(), cpu, status;
 	pid_t children[MAX_CPUS];
@@ -354,7 +354,7 @@ TEST_F_TIMEOUT(hostile, from_all_cpus_at_once, 120)
 }
 
 /* The last one: if the kernel never comes back from it, the machine is lost. */
-TEST_F(hostile, futex_on_el2_memory_ends)
+TEST_F_TIMEOUT(hostile, futex_on_el2_memory_ends, 20)
 {
 	struct timespec soon = { .tv_nsec = 10000000 };
 	volatile uint64_t *p = map(self->fd, el2_pfns[0], self->page, 0);

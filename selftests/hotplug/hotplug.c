@@ -7,7 +7,7 @@
 #include <pthread.h>
 
 #include "el2.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "load_threads.h"
 #include "machine.h"
 
@@ -85,8 +85,8 @@ static void set_online(struct __test_metadata *const _metadata, int cpu, bool on
 	ASSERT_EQ(online, cpu_is_online(cpu));
 }
 
-/* Runs before the others where CPUs were offline at take-over, and brings them up. */
-TEST_F_TIMEOUT(hotplug, cpus_that_were_offline_come_up, 120)
+/* For machines where CPUs were offline at take-over; runs before the others, which need them up. */
+TEST_F(hotplug, cpus_that_were_offline_come_up)
 {
 	static struct cpu_regs first, late;
 	uint64_t psci = el2_stat(self->hostile, EL2_STAT_TRAP_PSCI);
@@ -101,8 +101,7 @@ TEST_F_TIMEOUT(hotplug, cpus_that_were_offline_come_up, 120)
 		expect_same(_metadata, "differs from CPU 0", cpu, &first, &late, true);
 		brought++;
 	}
-	if (!brought)
-		SKIP(return, "all CPUs were online at take-over");
+	EXPECT_LT(0, brought);
 	EXPECT_EQ(self->nr_cpus, el2_stat(self->hostile, EL2_STAT_CPUS_ACTIVE));
 	EXPECT_LE(psci + brought, el2_stat(self->hostile, EL2_STAT_TRAP_PSCI));
 }
@@ -167,7 +166,7 @@ static void *toggle(void *arg)
 	return NULL;
 }
 
-TEST_F_TIMEOUT(hotplug, from_two_threads_at_once, 120)
+TEST_F(hotplug, from_two_threads_at_once)
 {
 	static struct cpu_regs before[MAX_CPUS], after;
 	int last = self->nr_cpus - 1, cpu, i;

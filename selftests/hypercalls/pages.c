@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "el2.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "machine.h"
 
 #define ROUNDS	10000

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 
 #include "el2.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "machine.h"
 
 #define SLACK	(512 << 10)
@@ -41,7 +41,7 @@ static int load_without_blocks(struct __test_metadata *const _metadata, unsigned
 }
 
 /* From no block of 8 pages on upwards, until what the take-over needs is there. */
-TEST_F_TIMEOUT(no_memory, refused_until_there_is_enough, 120)
+TEST_F(no_memory, refused_until_there_is_enough)
 {
 	uint64_t before, after;
 	int order, error;

@@ -4,7 +4,7 @@
 #include <fcntl.h>
 
 #include "el2.h"
-#include "kselftest_harness.h"
+#include "harness.h"
 #include "machine.h"
 
 /* What the page allocator's and the slab's own caches may keep of a round, in bytes. */
@@ -45,7 +45,7 @@ static void load_and_unload(struct __test_metadata *const _metadata, int hostile
 	}
 }
 
-TEST_F_TIMEOUT(release, ten_rounds_leave_no_trace, 120)
+TEST_F(release, ten_rounds_leave_no_trace)
 {
 	uint64_t before, after;
 	int round;
