@@ -72,7 +72,7 @@ static int map_and_touch(int cpu)
 	int i, wrong;
 	void *p;
 
-	for (i = 0; i < 10; i++) {
+	for (i = 0; i < 4; i++) {
 		p = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (p == MAP_FAILED)
 			return 1;
