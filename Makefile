@@ -57,7 +57,7 @@ lint: ## fmt, clippy, rustdoc, cargo-deny, shellcheck, ruff, licences
 .PHONY: selftest
 selftest: ## the selftests under QEMU, all configurations
 	@$(setup) host kernel qemu
-	@scripts/run-selftest.sh --matrix $(if $(T),smoke,full) $(T)
+	@scripts/selftest.sh --matrix $(if $(T),smoke,full) $(T)
 
 .PHONY: bench
 bench: ## what the take-over costs, in instructions

@@ -28,7 +28,7 @@ section() { # NAME COMMAND...: a section that left no counts did not run, and co
 # The selftests say their own counts in their last line, which here is not the last.
 selftests() {
 	local log=$root/build/results/selftest.log result=0
-	"$root/scripts/run-selftest.sh" --matrix smoke | tee "$log" | sed -uE '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/d' || result=1
+	"$root/scripts/selftest.sh" --matrix smoke | tee "$log" | sed -uE '/^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$/d' || result=1
 	tail -n 1 "$log" | sed -nE 's/^([0-9]+) passed, ([0-9]+) failed, ([0-9]+) skipped$/\1 \2 \3/p' >"$root/build/results/selftest.counts"
 	[ -s "$root/build/results/selftest.counts" ] || rm "$root/build/results/selftest.counts"
 	return "$result"

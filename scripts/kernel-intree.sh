@@ -5,8 +5,10 @@
 #
 #	scripts/kernel-intree.sh y|m [--version 6.18.15] [--variant 4k]
 #
-# The tree is a copy, by hard links, of the cached source; the build is in the cache too. The first
-# build takes as long as the kernel itself, later ones what the module takes.
+# The tree is a copy, by hard links, of the cached source, and the build starts as a copy of the
+# cached build. Objects are good only for the path of the source that they were made from, so make
+# sees the copy at that path, in a mount namespace of its own; where there is none to be had, all is
+# built anew.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -41,15 +43,32 @@ if [ ! -d "$tree" ]; then
 	mv "$tree.partial" "$tree"
 fi
 "$root/scripts/intree.sh" add "$tree"
-mkdir -p "$build"
+
+namespace=(unshare --mount)
+[ "$(id -u)" = 0 ] || namespace=(unshare --user --map-root-user --mount)
+if "${namespace[@]}" mount --bind "$tree" "$source" 2>/dev/null; then
+	# shellcheck disable=SC2016  # the inner shell expands it
+	kbuild() { "${namespace[@]}" bash -c 'mount --bind "$1" "$2" && shift && exec nice make -C "$@"' - "$tree" "$source" "$@"; }
+	if [ ! -d "$build" ]; then
+		rm -rf "$build.partial"
+		cp -a "$configured" "$build.partial"
+		mv "$build.partial" "$build"
+	fi
+else
+	note "no mount namespace here: the whole kernel is built"
+	kbuild() { nice make -C "$tree" "$@"; }
+	mkdir -p "$build"
+fi
+
 { grep -v CONFIG_MVIRT "$configured/.config" && echo "CONFIG_MVIRT=$how"; } >"$build/.config.new"
-# Kconfig's output is kept if it would be the same: a new .config makes Kbuild look at everything.
+# What Kconfig made of it last time stays if the question is the same: a new .config makes Kbuild
+# look at everything again.
 cmp -s "$build/.config.new" "$build/.config.asked" || cp "$build/.config.new" "$build/.config"
 mv "$build/.config.new" "$build/.config.asked"
-logged "$build/config.log" make -C "$tree" O="$build" "${kbuild_args[@]}" olddefconfig
+logged "$build/config.log" kbuild O="$build" "${kbuild_args[@]}" olddefconfig
 grep -qx "CONFIG_MVIRT=$how" "$build/.config" || die "Kconfig did not take CONFIG_MVIRT=$how; see $build/.config"
 say build "Linux $version ($variant) with CONFIG_MVIRT=$how; log: $build/build.log"
 started=$SECONDS
-logged "$build/build.log" nice make -C "$tree" O="$build" "${kbuild_args[@]}" Image modules
+logged "$build/build.log" kbuild O="$build" "${kbuild_args[@]}" Image modules
 note "built in $(since "$started")"
 echo "$build"

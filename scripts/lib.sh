@@ -19,6 +19,9 @@ verbose=${V:-0}
 
 # clang and rustc are looked up by these names everywhere; LLVM=-19 makes Kbuild agree.
 llvm=${LLVM_VERSION:-19}
+# Kbuild is called afresh: the flags of a make above would reach it and mean something else there.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEFILES
+
 # What scripts/setup.sh builds or fetches for itself goes into the cache, not into the system.
 tools=$cache/tools
 export PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH:$tools/bin:/usr/sbin:/sbin"

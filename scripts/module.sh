@@ -48,7 +48,11 @@ copy_module "$out"
 started=$SECONDS
 logged "$out.log" make -C "$kdir" M="$out" "${kbuild_args[@]}" CONFIG_MVIRT=m "${options[@]}" modules
 [ -f "$out/mvirt.ko" ] || die "Kbuild ended well and made no mvirt.ko; its log is $out.log"
-warnings=$(grep -E 'warning:|WARNING:' "$out.log" | grep -v 'Compiler .*differs' || true)
-[ -z "$warnings" ] || die "the module builds with warnings ($out.log): $warnings"
+warnings=$(grep -iE '(^|: )warning: ' "$out.log" || true)
+if [ -n "$warnings" ]; then
+	# A second run would find all built and nothing to warn of.
+	rm -rf "$out"
+	die "the module builds with warnings ($out.log): $warnings"
+fi
 say module "${out#"$root"/}/mvirt.ko, $(($(stat -c %s "$out/mvirt.ko") / 1024)) KiB, in $(since "$started")"
 echo "$out/mvirt.ko"

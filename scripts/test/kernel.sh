@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What kernel.sh refuses, and what its key depends on. Nothing is fetched or built: the cache is empty
+# and kernel.sh must fail before it would look for a source.
+
+# shellcheck source=scripts/lib.sh
+. "$(dirname "$0")/../lib.sh"
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+unset KDIR KERNEL VARIANT
+export MVIRT_CACHE=$work/cache
+mkdir -p "$work/tree"
+cp -r "$root/scripts" "$work/tree/"
+kernel=$work/tree/scripts/kernel.sh
+
+refuses() { # WORDS-OF-THE-MESSAGE COMMAND...
+	local words=$1 output
+	shift
+	if output=$("$@" 2>&1); then die "not refused: $*"; fi
+	grep -qF -- "$words" <<<"$output" || die "\"$words\" is not in what $* said: $output"
+}
+
+refuses 'is not in scripts/config/kernels' "$kernel" --version 6.18.14
+refuses 'no kernel variant "64k"' "$kernel" --variant 64k
+echo 'not a kernel' >"$work/tarball"
+refuses 'is none of the pinned sources' "$kernel" --source --tarball "$work/tarball"
+[ ! -e "$work/cache/src" ] || [ -z "$(ls "$work/cache/src")" ] || die "a source came of a wrong tarball"
+
+# A vendor's tree: each part that is missing is named.
+export KDIR=$work/vendor
+refuses 'is not a directory' "$kernel"
+mkdir -p "$KDIR/include/config" "$KDIR/include/generated"
+refuses 'has no .config' "$kernel"
+echo CONFIG_ARM64=y >"$KDIR/.config"
+refuses 'has no Makefile' "$kernel"
+touch "$KDIR/Makefile" "$KDIR/include/config/kernel.release" "$KDIR/include/generated/autoconf.h"
+refuses 'has no Module.symvers' "$kernel"
+touch "$KDIR/Module.symvers"
+refuses 'without CONFIG_RUST=y' "$kernel"
+echo CONFIG_RUST=y >>"$KDIR/.config"
+[ "$("$kernel")" = "$(realpath "$KDIR")" ] || die "a good vendor's tree was not taken"
+unset KDIR
+
+# The key: the same for the same input, another for each input that changes.
+first=$("$kernel" --key)
+[ "$("$kernel" --key)" = "$first" ] || die "the key is not stable"
+seen=("$first")
+differs() { # WHAT
+	local key other
+	key=$("$kernel" --key "${@:2}")
+	for other in "${seen[@]}"; do [ "$key" != "$other" ] || die "$1 does not change the key"; done
+	seen+=("$key")
+}
+differs 'the variant' --variant 16k
+differs 'the version' --version 7.3.4
+echo 'CONFIG_A=y' >>"$work/tree/scripts/config/host.config"
+differs 'a fragment'
+echo >>"$work/tree/scripts/patches/6.18.15/0001-rust-irq-bound-the-callbacks-by-static.patch"
+differs 'a patch'
+sed -i '/^6.18.15 *url/s/7c7162/7c7163/' "$work/tree/scripts/config/kernels"
+differs 'a pinned sum'
+mkdir "$work/bin"
+printf '#!/bin/sh\necho bindgen 9.9.9\n' >"$work/bin/bindgen"
+chmod +x "$work/bin/bindgen"
+CARGO_HOME=$work PATH=$work/bin:$PATH differs 'the version of a tool'
