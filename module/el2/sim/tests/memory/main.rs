@@ -3,6 +3,7 @@
 
 mod boot;
 mod common;
+mod documentation;
 mod fault;
 mod machine;
 mod ownership;

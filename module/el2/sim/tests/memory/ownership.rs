@@ -16,7 +16,7 @@ use mvirt_sim::rig::Rig;
 
 /// The states that a page can be in for a call of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub enum State {
     Host,
     Shared,
     Pinned,
@@ -27,7 +27,7 @@ enum State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
+pub enum Call {
     Donate,
     Share,
     Unshare,
@@ -36,7 +36,7 @@ enum Call {
 }
 
 /// The table: what each call answers in each state.
-fn answer(state: State, call: Call) -> Result<State, Error> {
+pub fn answer(state: State, call: Call) -> Result<State, Error> {
     match (state, call) {
         (State::NotRam | State::Beyond, _) => Err(Error::NoEntry),
         (State::Host, Call::Donate) => Ok(State::Pool),
@@ -57,7 +57,7 @@ fn answer(state: State, call: Call) -> Result<State, Error> {
     }
 }
 
-const STATES: [State; 7] = [
+pub const STATES: [State; 7] = [
     State::Host,
     State::Shared,
     State::Pinned,
@@ -66,7 +66,7 @@ const STATES: [State; 7] = [
     State::NotRam,
     State::Beyond,
 ];
-const CALLS: [Call; 5] = [
+pub const CALLS: [Call; 5] = [
     Call::Donate,
     Call::Share,
     Call::Unshare,

@@ -3,9 +3,9 @@
 
 use mvirt_hyp::page::{Owner, PageState, PageWord, Share, Use, View};
 
-const OWNERS: [Owner; 2] = [Owner::Host, Owner::El2];
-const SHARES: [Share; 2] = [Share::None, Share::WithEl2];
-const USES: [Use; 8] = [
+pub const OWNERS: [Owner; 2] = [Owner::Host, Owner::El2];
+pub const SHARES: [Share; 2] = [Share::None, Share::WithEl2];
+pub const USES: [Use; 8] = [
     Use::None,
     Use::Free,
     Use::HostTable,
@@ -17,7 +17,7 @@ const USES: [Use; 8] = [
 ];
 
 /// What the table in `page.rs` allows, written down a second time.
-fn used(state: PageState) -> bool {
+pub fn used(state: PageState) -> bool {
     let counts = state.count == 0;
     match (state.owner, state.share, state.usage) {
         (Owner::Host, Share::None, Use::None) => counts,
