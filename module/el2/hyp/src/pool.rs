@@ -145,39 +145,69 @@ impl Pool {
     }
 }
 
+/// The most tables that a stage-2 root may consist of (Arm ARM D8.2.3, concatenation).
+pub const MAX_ROOT_TABLES: u64 = 16;
+
 /// The pool before there is any metadata: a run of pages, taken in order. EL2's own first tables
 /// come from it, with the MMU off.
+///
+/// The first [`MAX_ROOT_TABLES`] pages that are aligned to their size are kept as a *window* for
+/// the root of the host's stage 2: its size hangs on the CPUs' PARange, which may not be known yet.
 #[derive(Clone, Copy, Debug)]
 pub struct BootPool {
     next: u64,
+    window: u64,
+    window_end: u64,
     end: u64,
 }
 
 impl BootPool {
-    /// A run of `pages` pages at `base`; `None` if it is not aligned or ends past 64 bits.
+    /// A run of `pages` pages at `base`; `None` if it is not aligned, ends past 64 bits or has no
+    /// room for the window.
     pub fn new<G: Granule>(base: Phys, pages: u64) -> Option<Self> {
         let end = pages
             .checked_mul(G::BYTES)
             .and_then(|size| base.raw().checked_add(size))?;
-        base.is_page::<G>().then_some(Self {
+        let size = MAX_ROOT_TABLES * G::BYTES;
+        let window = base.raw().checked_next_multiple_of(size)?;
+        let window_end = window
+            .checked_add(size)
+            .filter(|&window_end| window_end <= end)?;
+        let mut pool = Self {
             next: base.raw(),
+            window,
+            window_end,
             end,
-        })
+        };
+        pool.skip_window();
+        base.is_page::<G>().then_some(pool)
+    }
+
+    fn skip_window(&mut self) {
+        if self.next == self.window {
+            self.next = self.window_end;
+        }
     }
 
     /// Takes the next page, its content undefined.
     pub fn take<G: Granule>(&mut self) -> Option<Phys> {
         let page = self.next;
-        let next = page
+        self.next = page
             .checked_add(G::BYTES)
             .filter(|&next| next <= self.end)?;
-        self.next = next;
+        self.skip_window();
         Some(Phys::new(page))
     }
 
-    /// The first page not taken yet.
-    pub fn next(&self) -> Phys {
-        Phys::new(self.next)
+    /// Whether a page of the run was not taken.
+    pub fn is_free(&self, page: Phys) -> bool {
+        let page = page.raw();
+        (self.next..self.end).contains(&page) || (self.window..self.window_end).contains(&page)
+    }
+
+    /// The first page of the window.
+    pub fn window(&self) -> Phys {
+        Phys::new(self.window)
     }
 
     /// The end of the run.

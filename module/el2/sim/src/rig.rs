@@ -167,7 +167,8 @@ impl Config {
         let mut frames = BootFrames::<G>::new(pool);
         let linear = Linear::new(Va::new(LINEAR_BASE));
         let el2 = El2Map::new(m, &mut frames, self.regime, VA_BITS, linear)?;
-        let (ro, end) = (self.read_only_end, self.layout.params);
+        let ro = self.read_only_end;
+        let end = self.layout.params.max(ro);
         let text = (ro / 2) & !(G::BYTES - 1);
         for (start, end, access) in [
             (0, text, El2Access::ReadExecute),

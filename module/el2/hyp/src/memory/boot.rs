@@ -42,7 +42,8 @@ pub struct Boot<'a, 'm, G> {
 /// Marks the tables of EL2's stage 1, which were made before there was metadata.
 struct Adopt<'a, 'm, G> {
     pages: &'a mut PageMap<'m, G>,
-    taken: Pages,
+    area: Pages,
+    taken_from: BootPool,
     tables: u64,
 }
 
@@ -51,10 +52,7 @@ impl<G: Granule> Visitor for Adopt<'_, '_, G> {
 
     fn table(&mut self, table: Phys, _level: Level, valid: usize) -> Result<(), Error> {
         let pfn = table.pfn::<G>();
-        if !self.taken.contains(Pages {
-            start: pfn,
-            end: pfn + 1,
-        }) {
+        if !self.area.has(pfn) || self.taken_from.is_free(table) {
             return Err(Error::Invalid);
         }
         let count = u16::try_from(valid).map_err(|_| Error::Invalid)?;
@@ -109,41 +107,36 @@ impl<'m, G: Granule> Memory<'m, G> {
         for &meta in metas {
             pages.set_all(Pages::new::<G>(meta, bits)?, PageState::el2(Use::Meta))?;
         }
-        let taken = Pages {
-            start: areas.pool.start,
-            end: boot.pool.next().pfn::<G>(),
-        };
         let mut adopt = Adopt {
             pages: &mut pages,
-            taken,
+            area: areas.pool,
+            taken_from: boot.pool,
             tables: 0,
         };
         boot.el2.tree().visit(m, &mut adopt)?;
         let el2_tables = adopt.tables;
 
         let mut pool = Pool::new(boot.params.carveout);
-        let free = Pages {
-            start: taken.end,
-            end: areas.pool.end,
+        // The window is aligned for the longest root, and so for any.
+        let root_page = boot.pool.window();
+        let start = root_page.pfn::<G>();
+        let root = Pages {
+            start,
+            end: start + shape.root_tables,
         };
-        let root = take_root(shape, free)?;
-        if free.len() < root.len() + RESERVE {
-            return Err(Error::NoMemory);
-        }
-        for pfn in (free.start..free.end).rev() {
+        for pfn in (areas.pool.start..areas.pool.end).rev() {
             let page = Phys::from_pfn::<G>(pfn).ok_or(Error::Invalid)?;
-            if root.contains(Pages {
-                start: pfn,
-                end: pfn + 1,
-            }) {
+            if root.has(pfn) {
                 m.clear_table(page);
                 pages.set(pfn, PageState::el2(Use::HostTable))?;
-            } else {
+            } else if boot.pool.is_free(page) {
                 pages.set(pfn, PageState::el2(Use::Free))?;
                 pool.put(m, page);
             }
         }
-        let root_page = Phys::from_pfn::<G>(root.start).ok_or(Error::Invalid)?;
+        if pool.free() < RESERVE {
+            return Err(Error::NoMemory);
+        }
         let mut memory = Memory {
             host: Tree::new(root_page, shape.start, shape.ipa_bits),
             shape,
@@ -259,20 +252,6 @@ fn next_hole<G: Granule>(at: u64, carveout: Pages, metas: &[PhysRange]) -> Optio
         .min_by_key(|hole| hole.start)
 }
 
-/// The aligned run of pages for the root of the host's stage 2.
-fn take_root(shape: Shape, free: Pages) -> Result<Pages, Error> {
-    let nr = shape.root_tables;
-    let start = free
-        .start
-        .checked_next_multiple_of(nr)
-        .ok_or(Error::NoMemory)?;
-    let root = Pages {
-        start,
-        end: start + nr,
-    };
-    free.contains(root).then_some(root).ok_or(Error::NoMemory)
-}
-
 /// The parts of the carve-out, as pages.
 struct Areas {
     read_only: Pages,
@@ -315,9 +294,8 @@ impl Areas {
                 end: carveout.end,
             },
         };
-        let next = boot.pool.next().pfn::<G>();
-        let in_pool = areas.pool.start <= next && next <= areas.pool.end;
-        if !in_pool || boot.pool.end().pfn::<G>() != areas.pool.end {
+        let window = boot.pool.window().pfn::<G>();
+        if !areas.pool.has(window) || boot.pool.end().pfn::<G>() != areas.pool.end {
             return Err(Error::Invalid);
         }
         Ok(areas)

@@ -49,6 +49,11 @@ impl Pages {
         self.len() == 0
     }
 
+    /// Whether page `pfn` is in it.
+    pub fn has(self, pfn: u64) -> bool {
+        self.start <= pfn && pfn < self.end
+    }
+
     /// Whether all of `other` is in it.
     pub fn contains(self, other: Pages) -> bool {
         self.start <= other.start && other.end <= self.end

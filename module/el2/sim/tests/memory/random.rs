@@ -5,9 +5,7 @@
 //! the tables no longer say, pages are neither lost nor made, and every CPU that ran into a window
 //! between break and make gets on as soon as the lock is free.
 
-mod common;
-
-use common::{cases, small};
+use crate::common::{cases, small};
 use mvirt_abi::{Error, PhysRange, Stat};
 use mvirt_hyp::addr::{Granule, Phys, K16, K4};
 use mvirt_hyp::memory::Access;
@@ -329,7 +327,7 @@ fn sequence<G: Granule>(layout: usize, fwb: bool, steps: &[Step]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn calls_of_a_hostile_host_4k(

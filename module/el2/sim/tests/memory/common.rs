@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! What the tests share: layouts of RAM, and how many cases to run.
-#![allow(dead_code)]
 
 use mvirt_abi::PhysRange;
 use mvirt_hyp::addr::Granule;
 use mvirt_sim::rig::Config;
+use proptest::prelude::ProptestConfig;
 
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
-/// Cases of a property test: few under Miri, which is a hundred times slower.
-pub fn cases(n: u32) -> u32 {
-    if cfg!(miri) {
-        2
-    } else {
-        n
-    }
+/// Cases of a property test: what PROPTEST_CASES says, else `n`; few under Miri, which is a hundred
+/// times slower.
+pub fn cases(n: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    let asked = asked.and_then(|cases| cases.parse().ok());
+    let cases = asked.unwrap_or(if cfg!(miri) { 2 } else { n });
+    ProptestConfig::with_cases(cases)
 }
 
 fn ranges(list: &[(u64, u64)]) -> Vec<PhysRange> {

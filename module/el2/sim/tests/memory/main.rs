@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The tests of EL2's memory logic: one program, because linking costs more than running.
+
+mod boot;
+mod common;
+mod documentation;
+mod fault;
+mod machine;
+mod ownership;
+mod page;
+mod random;
+mod registers;
+mod tables;
