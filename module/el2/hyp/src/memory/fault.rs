@@ -87,21 +87,14 @@ impl<G: Granule> Memory<'_, G> {
 
     /// Maps the largest leaf around `ipa`, whose walk ended with an invalid entry at `level`.
     fn map_around<M: Machine>(&mut self, m: &mut M, ipa: Ipa, kind: Kind, level: Level) {
-        let mut level = level;
-        let (first, pages) = loop {
-            let leaf = self.largest_leaf(ipa, kind, level);
-            let (start, size) = (Ipa::new(leaf.1.start << G::SHIFT), leaf.1.len() << G::SHIFT);
-            let cost = must(
-                self.host
-                    .map_cost(m, start, size, start.host_phys(), leaf.0),
-            );
-            if cost <= self.pool.free() {
-                break leaf;
-            }
-            // After this a whole path is free: the loop ends here the next time.
+        let mut leaf = self.largest_leaf(ipa, kind, level);
+        if self.leaf_cost(m, leaf) > self.pool.free() {
+            // After this a whole path is free, which is more than any leaf takes.
             self.make_room(m, self.host.depth());
-            level = self.host.walk(m, ipa).map_or(level, |entry| entry.level);
-        };
+            let level = self.host.walk(m, ipa).map_or(level, |entry| entry.level);
+            leaf = self.largest_leaf(ipa, kind, level);
+        }
+        let (first, pages) = leaf;
         let (start, size) = (Ipa::new(pages.start << G::SHIFT), pages.len() << G::SHIFT);
         let attrs = match kind {
             Kind::Ram => self.ram_attrs,
@@ -109,6 +102,11 @@ impl<G: Granule> Memory<'_, G> {
         };
         let (host, mut frames) = self.host_parts();
         must(host.map(m, &mut frames, start, size, start.host_phys(), attrs, first));
+    }
+
+    fn leaf_cost<M: Machine>(&self, m: &M, (first, pages): (Level, Pages)) -> u64 {
+        let (start, size) = (Ipa::new(pages.start << G::SHIFT), pages.len() << G::SHIFT);
+        must(self.host.map_cost(m, start, size, start.host_phys(), first))
     }
 
     /// The first level, from `level` on, at which a leaf around `ipa` may be, and its pages.

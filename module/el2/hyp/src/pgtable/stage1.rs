@@ -7,7 +7,7 @@
 use mvirt_abi::Error;
 
 use super::tree::{Flush, Stage};
-use super::{Attrs, Desc, Frames, Tree};
+use super::{Attrs, Frames, Tree};
 use crate::addr::{Granule, Level, Linear, Phys, Va};
 use crate::machine::Machine;
 
@@ -259,11 +259,5 @@ impl<G: Granule> El2Map<G> {
     /// TTBR0_EL2, without an ASID.
     pub fn ttbr0(&self) -> u64 {
         self.tree.root().raw()
-    }
-
-    /// The raw descriptor of a leaf of the linear map, for tests and reports.
-    pub fn linear_leaf(&self, level: Level, pa: Phys) -> Option<u64> {
-        let attrs = attrs(self.regime, Access::ReadWrite, Memory::Normal);
-        Desc::<G>::leaf(level, pa, attrs).map(Desc::raw)
     }
 }

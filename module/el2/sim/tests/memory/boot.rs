@@ -58,19 +58,21 @@ fn boots<G: Granule>(layout: &Layout) {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn small_layouts_boot() {
     small::<K4>().iter().for_each(boots::<K4>);
     small::<K16>().iter().for_each(boots::<K16>);
 }
 
 #[test]
-#[cfg_attr(miri, ignore = "too large")]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn large_layouts_boot() {
     large::<K4>().iter().for_each(boots::<K4>);
     large::<K16>().iter().for_each(boots::<K16>);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn the_carve_out_is_marked() {
     let layouts = small::<K4>();
     let config = layouts[0].config::<K4>();
@@ -96,6 +98,7 @@ fn the_carve_out_is_marked() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn ram_is_mapped_in_the_largest_blocks() {
     let layout = Layout {
         name: "4 GiB",
@@ -120,6 +123,7 @@ fn ram_is_mapped_in_the_largest_blocks() {
 type Wrong = (&'static str, fn(&mut BootParams), Error);
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn wrong_parameters_are_refused() {
     let rows: &[Wrong] = &[
         ("no RAM", |p| p.nr_ram = 0, Error::Invalid),
@@ -256,6 +260,7 @@ fn wrong_parameters_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn wrong_layouts_are_refused() {
     let layouts = small::<K4>();
     let config = layouts[0].config::<K4>();
@@ -279,6 +284,7 @@ fn wrong_layouts_are_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn chunks_that_overlap_are_refused() {
     let ram = [PhysRange {
         base: GIB,
@@ -302,7 +308,7 @@ fn chunks_that_overlap_are_refused() {
 /// Decision 5's budget: all that EL2 takes, with the largest image that it is for, and what the
 /// host needs mapped in ordinary use, without a donation.
 #[test]
-#[cfg_attr(miri, ignore = "too large")]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn memory_stays_in_the_budget() {
     for (gib, limit) in [(1, 5 * MIB / 2), (2, 4 * MIB), (4, 7 * MIB)] {
         let ram = [PhysRange {

@@ -74,17 +74,20 @@ fn window<G: Granule>() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn cpus_wait_in_the_window_4k() {
     window::<K4>();
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn cpus_wait_in_the_window_16k() {
     window::<K16>();
 }
 
 /// Two CPUs fault on one unmapped block: the first maps it, the second finds it mapped.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn two_cpus_fault_on_one_block() {
     with_rig::<K4, ()>(&RAM, 40, |mut rig| {
         let ipa = 0x0900_0000;
@@ -102,6 +105,7 @@ fn two_cpus_fault_on_one_block() {
 /// Each neighbour of a donated page stays the host's while the page itself is out of reach from the
 /// very moment that the call returns, from every CPU's TLB.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn no_tlb_keeps_a_donated_page() {
     with_rig::<K4, ()>(&RAM, 40, |mut rig| {
         let base = (GIB + 64 * MIB) >> 12;
@@ -132,6 +136,7 @@ fn no_tlb_keeps_a_donated_page() {
 
 /// MMIO comes in the largest block that touches no RAM, and is never fetched from.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn mmio_is_mapped_in_the_largest_block() {
     let ram = [
         PhysRange {
@@ -170,6 +175,7 @@ fn mmio_is_mapped_in_the_largest_block() {
 
 /// With 16 KiB pages there are no blocks at level 1.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn mmio_blocks_16k() {
     with_rig::<K16, ()>(&RAM, 40, |mut rig| {
         assert!(rig.access(0, 0x0900_0000, Access::Read).is_ok());
@@ -218,6 +224,7 @@ fn ragged(n: u64, apart: u64, page: u64) -> Vec<PhysRange> {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn mmio_exhaustion_4k() {
     let ram = ragged(60, GIB, 4096);
     let spots: Vec<u64> = ram.iter().skip(1).map(|range| range.base - 1).collect();
@@ -225,6 +232,7 @@ fn mmio_exhaustion_4k() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn mmio_exhaustion_16k() {
     let ram = ragged(40, 64 * MIB, 16384);
     let spots: Vec<u64> = ram.iter().skip(1).map(|range| range.base - 1).collect();
@@ -233,6 +241,7 @@ fn mmio_exhaustion_16k() {
 
 /// As above with no MMIO to give up: RAM itself is unmapped, and comes back.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn ram_exhaustion() {
     let ram = ragged(60, GIB, 4096);
     with_rig::<K4, ()>(&ram, 48, |mut rig| {
@@ -255,7 +264,7 @@ fn ram_exhaustion() {
 
 /// After everything was unmapped RAM comes back in level-2 blocks, which join to level-1 blocks.
 #[test]
-#[cfg_attr(miri, ignore = "too large")]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn blocks_join_up_to_level_1() {
     let ram = [PhysRange {
         base: GIB,
@@ -283,6 +292,7 @@ fn blocks_join_up_to_level_1() {
 
 /// A share changes nothing of the host's mapping: it stays a block.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn shares_split_nothing() {
     with_rig::<K4, ()>(&RAM, 40, |mut rig| {
         let at = GIB + 64 * MIB;

@@ -174,11 +174,13 @@ fn matrix<G: Granule>() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn each_call_in_each_state_4k() {
     matrix::<K4>();
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn each_call_in_each_state_16k() {
     matrix::<K16>();
 }
@@ -194,6 +196,7 @@ fn with_rig<R>(with: impl FnOnce(Rig<'_, K4>, u64) -> R) -> R {
 
 /// CVE-2026-0028, -0030, -0031: a size that overflows.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn sizes_that_overflow_are_refused() {
     with_rig(|mut rig, pfn| {
         let rows = [
@@ -223,6 +226,7 @@ fn sizes_that_overflow_are_refused() {
 
 /// CVE-2026-0032: what is not RAM. A range must be RAM to its last page.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn what_is_not_ram_is_refused() {
     with_rig(|mut rig, _| {
         let end = ((1 << 30) + (96 << 20)) >> 12;
@@ -257,6 +261,7 @@ fn what_is_not_ram_is_refused() {
 
 /// A refused range leaves each of its pages as it was, wherever the wrong page is in it.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn a_refused_donation_changes_nothing() {
     with_rig(|mut rig, pfn| {
         for bad in 0..4 {
@@ -274,6 +279,7 @@ fn a_refused_donation_changes_nothing() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn pins_are_counted() {
     with_rig(|mut rig, pfn| {
         assert_eq!(rig.memory.host_share_el2(&mut rig.m, pfn), Ok(()));
@@ -297,6 +303,7 @@ fn pins_are_counted() {
 /// All that was donated comes back, zeroed, and the tables that it took with it; the block that it
 /// was cut from is a block again.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn everything_comes_back() {
     with_rig(|mut rig, pfn| {
         let level = rig.leaf_level(pfn << 12);
@@ -338,6 +345,7 @@ fn everything_comes_back() {
 
 /// Calls never take the reserve, and a donation large enough always goes through.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn the_reserve_stays_for_faults() {
     with_rig(|mut rig, pfn| {
         // One page of each 2 MiB costs EL2 a table, until it has none to spare.
@@ -375,6 +383,7 @@ fn the_reserve_stays_for_faults() {
 /// A fault on a page that is not the host's is answered the same before and after a walk of it is
 /// cached anywhere.
 #[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn denied_is_denied_by_every_access() {
     with_rig(|mut rig, pfn| {
         assert!(rig.memory.pool_donate(&mut rig.m, pfn, 1).is_ok());

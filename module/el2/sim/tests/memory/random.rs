@@ -330,19 +330,21 @@ proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
     fn calls_of_a_hostile_host_4k(
         layout in 0usize..5,
         fwb: bool,
-        steps in prop::collection::vec(step(), 1..if cfg!(miri) { 4 } else { 40 }),
+        steps in prop::collection::vec(step(), 1..40),
     ) {
         sequence::<K4>(layout, fwb, &steps);
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
     fn calls_of_a_hostile_host_16k(
         layout in 0usize..5,
         fwb: bool,
-        steps in prop::collection::vec(step(), 1..if cfg!(miri) { 4 } else { 40 }),
+        steps in prop::collection::vec(step(), 1..40),
     ) {
         sequence::<K16>(layout, fwb, &steps);
     }

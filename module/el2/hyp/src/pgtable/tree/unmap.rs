@@ -152,6 +152,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
         let base = hole.start & !(G::level_size(level) - 1);
         let next = Self::fill(m, frames, below, base, oa, attrs, hole)?;
         m.write_desc(table, hole.index, Desc::<G>::INVALID.raw());
+        // The invalid entry, and the new table with it.
         m.publish();
         S::flush::<G, M>(m, Flush::Leaf(S::Input::new(base), level));
         m.write_desc(table, hole.index, Desc::<G>::table(next).raw());
@@ -160,7 +161,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
     }
 
     /// A new table at `level` that maps what a block at `base` did, but for the hole. It is not
-    /// linked yet, and published.
+    /// linked yet, nor published.
     fn fill<M: Machine, F: Frames<M>>(
         m: &mut M,
         frames: &mut F,
@@ -194,7 +195,6 @@ impl<G: Granule, S: Stage> Tree<G, S> {
             (at, oa) = (end, oa + size);
         }
         frames.count(table, valid);
-        m.publish();
         Ok(table)
     }
 }
