@@ -74,6 +74,7 @@ logged() {
 	fi
 	[ "$status" = 0 ] && return
 	tail -n 25 "$log" | sed 's/^/            | /' >&2
+	[ "$1" != nice ] || shift
 	die "\"$1\" failed with status $status; its whole log is $log"
 }
 

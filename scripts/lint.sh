@@ -17,7 +17,12 @@ fi
 
 lint_fmt() { cargo fmt --all --check; }
 lint_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
-lint_clippy_el2() { cargo clippy --locked -p mvirt-el2 --target "$bare" -- -D warnings; }
+# As built, and with each option that Kbuild may set.
+lint_clippy_el2() {
+	for cfg in '' '--cfg mvirt_debug' '--cfg mvirt_crash_test' '--cfg page_16k'; do
+		RUSTFLAGS=$cfg cargo clippy --locked -p mvirt-el2 --target "$bare" --target-dir build/clippy-el2 -- -D warnings
+	done
+}
 lint_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items; }
 lint_deny() { cargo deny --locked check --hide-inclusion-graph bans licenses sources; }
 

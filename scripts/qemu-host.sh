@@ -14,7 +14,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-kernel='' initrd='' cpu=cortex-a76 smp=2 mem=1024 append='' timeout=60 icount=0 peer=0 print=0
+kernel='' initrd='' cpu=cortex-a76 smp=2 mem=1024 append='' timeout=120 icount=0 peer=0 print=0
 while [ $# -gt 0 ]; do
 	case $1 in
 	--kernel) kernel=$2 && shift ;;

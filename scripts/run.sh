@@ -10,7 +10,7 @@
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-append='' timeout=60
+append='' timeout=120
 if [ "${1:-}" = --shell ]; then
 	append=mvirt.shell timeout=0
 	shift

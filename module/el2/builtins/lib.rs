@@ -13,6 +13,8 @@
 #![no_std]
 
 const WORD: usize = core::mem::size_of::<u64>();
+/// Bytes in one step of the long loops.
+const STEP: usize = 64;
 
 /// True if both addresses and so each word between them are 8-byte aligned.
 fn aligned(a: usize, b: usize) -> bool {
@@ -73,6 +75,23 @@ pub unsafe extern "C" fn memset(dest: *mut u8, c: i32, n: usize) -> *mut u8 {
     let mut i = 0;
     if aligned(dest as usize, 0) {
         let word = byte as u64 * 0x0101_0101_0101_0101;
+        while n - i >= STEP {
+            // SAFETY: 64 bytes from dest plus i on are in the range, and 8-byte aligned. Said in
+            // assembly because a loop over words, at the size that this is compiled for, would
+            // take four times as many instructions, and all page metadata is cleared by it.
+            unsafe {
+                core::arch::asm!(
+                    "stp {w}, {w}, [{p}]",
+                    "stp {w}, {w}, [{p}, #16]",
+                    "stp {w}, {w}, [{p}, #32]",
+                    "stp {w}, {w}, [{p}, #48]",
+                    w = in(reg) word,
+                    p = in(reg) dest.add(i),
+                    options(nostack, preserves_flags)
+                );
+            }
+            i += STEP;
+        }
         while i + WORD <= n {
             // SAFETY: i + 8 <= n, and dest plus i is 8-byte aligned.
             unsafe { *dest.add(i).cast::<u64>() = word };

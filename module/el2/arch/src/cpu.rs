@@ -105,20 +105,19 @@ static CPUS: [PerCpu; MAX_CPUS] = [const { PerCpu::new() }; MAX_CPUS];
 
 impl PerCpu {
     const fn new() -> PerCpu {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         PerCpu {
-            bhb_loops: ZERO,
-            workaround: ZERO,
-            exit_phys: ZERO,
+            bhb_loops: AtomicU64::new(0),
+            workaround: AtomicU64::new(0),
+            exit_phys: AtomicU64::new(0),
             found: Found {
-                sctlr: ZERO,
-                tcr: ZERO,
-                mair: ZERO,
-                ttbr0: ZERO,
-                vbar: ZERO,
-                hcr: ZERO,
-                vtcr: ZERO,
-                vttbr: ZERO,
+                sctlr: AtomicU64::new(0),
+                tcr: AtomicU64::new(0),
+                mair: AtomicU64::new(0),
+                ttbr0: AtomicU64::new(0),
+                vbar: AtomicU64::new(0),
+                hcr: AtomicU64::new(0),
+                vtcr: AtomicU64::new(0),
+                vttbr: AtomicU64::new(0),
             },
             phase: AtomicU32::new(Phase::Outside as u32),
             retranslates: AtomicBool::new(false),

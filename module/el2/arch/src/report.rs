@@ -45,9 +45,8 @@ pub struct TrapRing {
 impl TrapRing {
     /// An empty ring.
     pub const fn new() -> TrapRing {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         TrapRing {
-            next: ZERO,
+            next: AtomicU64::new(0),
             entries: [const { [const { AtomicU64::new(0) }; 3] }; MAX_TRAPS],
         }
     }
@@ -227,16 +226,15 @@ pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
         overflow(depth + 1) + frame[0]
     }
     match kind {
-        // SAFETY: none: this is the fault that was asked for. Nothing is mapped there.
-        0 => Ok([
-            unsafe { ((STACKS_BASE - 8) as *const u64).read_volatile() },
-            0,
-            0,
-        ]),
+        0 => {
+            // SAFETY: none: nothing is mapped there, and this is the fault that was asked for.
+            let word = unsafe { ((STACKS_BASE - 8) as *const u64).read_volatile() };
+            Ok([word, 0, 0])
+        }
         1 => panic!("asked for by the host"),
         2 => Ok([overflow(0), 0, 0]),
-        // SAFETY: none: text is not writable, which is what this shows.
         3 => {
+            // SAFETY: none: text is not writable, which is what this shows.
             unsafe { (IMAGE_BASE as *mut u64).write_volatile(0) };
             Ok([0; 3])
         }

@@ -142,6 +142,9 @@ pub struct PageWord(u32);
 const _: () = assert!(size_of::<PageWord>() as u64 == mvirt_abi::META_BYTES_PER_PAGE);
 
 impl PageWord {
+    /// A page that the host owns alone: zero, so that clearing metadata is a memset.
+    pub const HOST: PageWord = PageWord(0);
+
     /// The state in storage form.
     pub fn encode(state: PageState) -> PageWord {
         let owner: u32 = match state.owner {
@@ -202,5 +205,16 @@ impl PageWord {
     /// The raw word, for tests that damage metadata on purpose.
     pub const fn from_raw(raw: u32) -> PageWord {
         PageWord(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_is_the_hosts_page() {
+        assert_eq!(PageWord::encode(PageState::HOST), PageWord::HOST);
+        assert_eq!(PageWord::HOST.decode(), Some(PageState::HOST));
     }
 }

@@ -29,7 +29,7 @@ impl<'m, G: Granule> PageMap<'m, G> {
         for chunk in &mut map.chunks {
             let here = left.min(PAGES_PER_CHUNK);
             let words = chunk.get_mut(..index(here)?).ok_or(Error::Invalid)?;
-            words.fill(PageWord::encode(PageState::HOST));
+            words.fill(PageWord::HOST);
             left -= here;
         }
         if left != 0 {
