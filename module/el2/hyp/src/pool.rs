@@ -153,6 +153,7 @@ pub const MAX_ROOT_TABLES: u64 = 16;
 ///
 /// The first [`MAX_ROOT_TABLES`] pages that are aligned to their size are kept as a *window* for
 /// the root of the host's stage 2: its size hangs on the CPUs' PARange, which may not be known yet.
+/// Once all others are taken the window is used up from its end.
 #[derive(Clone, Copy, Debug)]
 pub struct BootPool {
     next: u64,
@@ -191,11 +192,17 @@ impl BootPool {
 
     /// Takes the next page, its content undefined.
     pub fn take<G: Granule>(&mut self) -> Option<Phys> {
-        let page = self.next;
-        self.next = page
-            .checked_add(G::BYTES)
-            .filter(|&next| next <= self.end)?;
-        self.skip_window();
+        if self.next < self.end {
+            let page = self.next;
+            self.next = page.checked_add(G::BYTES)?;
+            self.skip_window();
+            return Some(Phys::new(page));
+        }
+        let page = self.window_end.checked_sub(G::BYTES)?;
+        if page < self.window {
+            return None;
+        }
+        self.window_end = page;
         Some(Phys::new(page))
     }
 

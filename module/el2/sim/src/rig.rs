@@ -279,6 +279,7 @@ impl<G: Granule> Rig<'_, G> {
     ///
     /// If one is broken.
     pub fn check(&self) {
+        assert_eq!(self.memory.check_tables(&self.m), Ok(()));
         assert_eq!(self.memory.check(&self.m), Ok(()));
     }
 }

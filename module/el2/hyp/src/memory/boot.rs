@@ -120,10 +120,11 @@ impl<'m, G: Granule> Memory<'m, G> {
         // The window is aligned for the longest root, and so for any.
         let root_page = boot.pool.window();
         let start = root_page.pfn::<G>();
-        let root = Pages {
-            start,
-            end: start + shape.root_tables,
-        };
+        let end = start + shape.root_tables;
+        let root = Pages { start, end };
+        if !Phys::from_pfn::<G>(end - 1).is_some_and(|last| boot.pool.is_free(last)) {
+            return Err(Error::NoMemory);
+        }
         for pfn in (areas.pool.start..areas.pool.end).rev() {
             let page = Phys::from_pfn::<G>(pfn).ok_or(Error::Invalid)?;
             if root.has(pfn) {

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The invariants, checked on the state as it is.
 //!
-//! [`Memory::check`] goes over everything: for tests, and for a debug build where time does not
-//! matter. [`Memory::check_page`] looks at one page, as a debug build can afford at each exit.
+//! [`Memory::check`] goes over everything, for tests. [`Memory::check_tables`] takes time in the
+//! order of the tables and of what EL2 has, not of all RAM: a debug build can afford it at each
+//! exit. [`Memory::check_page`] looks at one page.
 
 use super::{Memory, Pages};
-use crate::addr::{Granule, Ipa, Level, Phys};
+use crate::addr::{Granule, Level, Phys};
 use crate::machine::Machine;
 use crate::page::{Owner, PageState, Use, View as Rights};
 use crate::pgtable::stage1::{is_executable, is_writable};
@@ -48,6 +49,8 @@ fn in_linear_map(state: PageState) -> bool {
 struct HostCheck<'a, 'm, G> {
     memory: &'a Memory<'m, G>,
     tables: u64,
+    /// Whether to look at the word of each page of RAM that is mapped.
+    words: bool,
 }
 
 impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
@@ -75,7 +78,7 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
         if oa.raw() != input || attrs != expected {
             return Err(Violation::HostLeaf(start));
         }
-        if attrs == memory.mmio_attrs {
+        if attrs == memory.mmio_attrs || !self.words {
             return Ok(());
         }
         for pfn in pages.start..pages.end {
@@ -87,13 +90,14 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
     }
 }
 
-struct El2Check<'a, 'm, G> {
+struct El2Check<'a, 'm, G, M> {
     memory: &'a Memory<'m, G>,
+    m: &'a M,
     tables: u64,
     linear: u64,
 }
 
-impl<G: Granule> El2Check<'_, '_, G> {
+impl<G: Granule, M: Machine> El2Check<'_, '_, G, M> {
     fn page(&mut self, va: u64, pa: Phys, attrs: Attrs) -> Result<(), Violation> {
         let memory = self.memory;
         let pfn = pa.pfn::<G>();
@@ -106,6 +110,9 @@ impl<G: Granule> El2Check<'_, '_, G> {
         };
         if state.view(Owner::El2) == Rights::NoPage {
             return Err(Violation::El2Reaches(pfn));
+        }
+        if !state.host_may_access() && memory.host_maps(self.m, pa) {
+            return Err(Violation::HostReaches(pfn));
         }
         let image = state.usage == Use::Image;
         if (is_writable(attrs) && image) || (executable && !image) {
@@ -122,7 +129,7 @@ impl<G: Granule> El2Check<'_, '_, G> {
     }
 }
 
-impl<G: Granule> Visitor for El2Check<'_, '_, G> {
+impl<G: Granule, M: Machine> Visitor for El2Check<'_, '_, G, M> {
     type Stop = Violation;
 
     fn table(&mut self, table: Phys, level: Level, valid: usize) -> Result<(), Violation> {
@@ -141,6 +148,14 @@ impl<G: Granule> Visitor for El2Check<'_, '_, G> {
     }
 }
 
+fn same(usage: Use, counted: u64, kept: u64) -> Result<(), Violation> {
+    if counted == kept {
+        Ok(())
+    } else {
+        Err(Violation::Sum(usage))
+    }
+}
+
 /// How many pages of RAM are used for what.
 #[derive(Default)]
 struct Sums {
@@ -155,17 +170,41 @@ impl<G: Granule> Memory<'_, G> {
     /// Checks every invariant that the state shows. Takes time in the order of all RAM.
     pub fn check<M: Machine>(&self, m: &M) -> Result<(), Violation> {
         let sums = self.sums()?;
+        let linear = self.check_trees(m, true)?;
+        same(Use::HostTable, sums.host_tables, self.host_tables)?;
+        same(Use::El2Table, sums.el2_tables, self.el2_tables)?;
+        same(Use::Free, sums.free, self.pool.free())?;
+        same(Use::None, sums.shared, self.shared)?;
+        if sums.linear != linear {
+            return Err(Violation::El2Lacks(sums.linear.abs_diff(linear)));
+        }
+        Ok(())
+    }
+
+    /// Checks what the tables show: each table is marked and counted, each leaf of the host is an
+    /// identity, each page that EL2 maps is its own or shared with it and rightly mapped, the host
+    /// maps none that is EL2's alone, and the pool is whole.
+    pub fn check_tables<M: Machine>(&self, m: &M) -> Result<(), Violation> {
+        self.check_trees(m, false).map(|_| ())
+    }
+
+    /// Answers how many pages of EL2's linear map there are, of those that EL2 works on.
+    fn check_trees<M: Machine>(&self, m: &M, words: bool) -> Result<u64, Violation> {
         let mut host = HostCheck {
             memory: self,
             tables: 0,
+            words,
         };
         self.host.visit(m, &mut host)?;
+        same(Use::HostTable, host.tables, self.host_tables)?;
         let mut el2 = El2Check {
             memory: self,
+            m,
             tables: 0,
             linear: 0,
         };
         self.el2.tree().visit(m, &mut el2)?;
+        same(Use::El2Table, el2.tables, self.el2_tables)?;
         let mut free = 0;
         let mut wrong = None;
         let whole = self.pool.for_each(m, |page| {
@@ -176,43 +215,28 @@ impl<G: Granule> Memory<'_, G> {
             }
             wrong.is_none()
         });
-        if let (false, at) = (whole, wrong.unwrap_or(0)) {
-            return Err(Violation::Pool(at));
+        if !whole {
+            return Err(Violation::Pool(wrong.unwrap_or(0)));
         }
-        let same = |usage, numbers: [u64; 3]| match numbers {
-            [a, b, c] if a == b && b == c => Ok(()),
-            _ => Err(Violation::Sum(usage)),
-        };
-        same(
-            Use::HostTable,
-            [sums.host_tables, host.tables, self.host_tables],
-        )?;
-        same(
-            Use::El2Table,
-            [sums.el2_tables, el2.tables, self.el2_tables],
-        )?;
-        same(Use::Free, [sums.free, free, self.pool.free()])?;
-        same(Use::None, [sums.shared, self.shared, self.shared])?;
-        if sums.linear != el2.linear {
-            return Err(Violation::El2Lacks(sums.linear.abs_diff(el2.linear)));
-        }
-        Ok(())
+        same(Use::Free, free, self.pool.free())?;
+        Ok(el2.linear)
+    }
+
+    fn host_maps<M: Machine>(&self, m: &M, page: Phys) -> bool {
+        let entry = self.host.walk(m, page.host_ipa());
+        entry.is_some_and(|entry| matches!(entry.view, View::Leaf { .. }))
     }
 
     /// Checks one page of RAM: its word, and that both sides' tables agree with it.
     pub fn check_page<M: Machine>(&self, m: &M, pfn: u64) -> Result<(), Violation> {
         let state = self.state(pfn)?;
         let page = Phys::from_pfn::<G>(pfn).ok_or(Violation::Word(pfn))?;
-        let mapped = |view| matches!(view, View::Leaf { .. });
-        let host = self
-            .host
-            .walk(m, Ipa::new(page.raw()))
-            .is_some_and(|e| mapped(e.view));
-        if host && !state.host_may_access() {
+        if !state.host_may_access() && self.host_maps(m, page) {
             return Err(Violation::HostReaches(pfn));
         }
         let va = self.el2.linear().va(page).ok_or(Violation::El2Lacks(pfn))?;
-        let el2 = self.el2.tree().walk(m, va).is_some_and(|e| mapped(e.view));
+        let el2 = self.el2.tree().walk(m, va);
+        let el2 = el2.is_some_and(|entry| matches!(entry.view, View::Leaf { .. }));
         match (el2, in_linear_map(state), state.view(Owner::El2)) {
             (true, false, Rights::NoPage) => Err(Violation::El2Reaches(pfn)),
             (false, true, _) => Err(Violation::El2Lacks(pfn)),

@@ -3,11 +3,11 @@
 
 use crate::common::{large, small, Layout, GIB, MIB};
 use mvirt_abi::{BootParams, Error, PhysRange, Stat, MAX_META_CHUNKS, MAX_RAM_RANGES, META_CHUNK};
-use mvirt_hyp::addr::{Granule, Level, K16, K4};
+use mvirt_hyp::addr::{Granule, Level, Phys, K16, K4};
 use mvirt_hyp::memory::{Access, Denied};
 use mvirt_hyp::page::{Owner, Use};
 use mvirt_hyp::pgtable::stage1::Regime;
-use mvirt_hyp::pool::RESERVE;
+use mvirt_hyp::pool::{BootPool, RESERVE};
 use mvirt_sim::rig::Config;
 
 /// The host reaches both ends and the middle of each range, and nothing of EL2's.
@@ -340,4 +340,66 @@ fn memory_stays_in_the_budget() {
         });
         assert_eq!(booted, Ok(()));
     }
+}
+
+/// The most metadata that there may be, each chunk in another GiB, and then some more.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn scattered_metadata_finds_its_tables() {
+    let ram = [PhysRange {
+        base: GIB,
+        size: 64 * GIB,
+    }];
+    let mut config = Config::new::<K4>(&ram, 64 * MIB).expect("there is room");
+    assert_eq!(config.meta.len(), MAX_META_CHUNKS);
+    for (n, chunk) in config.meta.iter_mut().enumerate() {
+        chunk.base = (4 * n as u64 + 2) * GIB;
+    }
+    let booted = config.boot::<K4, ()>(|mut rig| {
+        assert!(rig.memory.pool_pages() >= RESERVE);
+        for chunk in &config.meta {
+            assert_eq!(rig.access(0, chunk.base, Access::Read), Err(Denied::Owned));
+            assert!(rig.access(0, chunk.base - 1, Access::Fetch).is_ok());
+            assert!(rig
+                .access(0, chunk.base + chunk.size, Access::Fetch)
+                .is_ok());
+        }
+        rig.check();
+    });
+    assert_eq!(booted, Ok(()));
+    // With 48 bits and less luck there are too few: an error, and nothing else.
+    for chunk in &mut config.meta {
+        chunk.base += 2 * MIB - 4096;
+    }
+    let booted = config.boot::<K4, ()>(|_| ());
+    assert_eq!(booted, Err(Error::NoMemory));
+}
+
+/// The pool of the boot code: in order, around the window, and from its end at last.
+#[test]
+fn the_boot_pool_keeps_the_window() {
+    let base = 0x5_3000;
+    let mut pool = BootPool::new::<K4>(Phys::new(base), 40).expect("there is room");
+    let window = 0x6_0000;
+    assert_eq!(pool.window(), Phys::new(window));
+    let page = |n: u64| Phys::new(base + (n << 12));
+    let outside = (0..13).chain(29..40).map(page);
+    for expected in outside {
+        assert!(pool.is_free(expected));
+        assert_eq!(pool.take::<K4>(), Some(expected));
+        assert!(!pool.is_free(expected));
+    }
+    for n in (13..29).rev() {
+        assert!(pool.is_free(page(13)));
+        assert_eq!(pool.take::<K4>(), Some(page(n)));
+        assert!(!pool.is_free(page(n)));
+    }
+    assert_eq!((pool.take::<K4>(), pool.is_free(page(13))), (None, false));
+    assert!(
+        BootPool::new::<K4>(Phys::new(base), 28).is_none(),
+        "no room for the window"
+    );
+    assert!(BootPool::new::<K4>(Phys::new(base + 8), 40).is_none());
+    assert!(BootPool::new::<K4>(Phys::new(u64::MAX << 12), 40).is_none());
+    assert!(BootPool::new::<K4>(Phys::new(base), u64::MAX).is_none());
 }

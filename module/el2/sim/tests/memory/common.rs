@@ -9,13 +9,11 @@ use proptest::prelude::ProptestConfig;
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
 
-/// Cases of a property test: what PROPTEST_CASES says, else `n`; few under Miri, which is a hundred
-/// times slower.
+/// Cases of a property test: what PROPTEST_CASES says, else `n`.
 pub fn cases(n: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok();
     let asked = asked.and_then(|cases| cases.parse().ok());
-    let cases = asked.unwrap_or(if cfg!(miri) { 2 } else { n });
-    ProptestConfig::with_cases(cases)
+    ProptestConfig::with_cases(asked.unwrap_or(n))
 }
 
 fn ranges(list: &[(u64, u64)]) -> Vec<PhysRange> {

@@ -2,6 +2,7 @@
 //! The tests of EL2's memory logic: one program, because linking costs more than running.
 
 mod boot;
+mod checker;
 mod common;
 mod documentation;
 mod fault;

@@ -219,19 +219,20 @@ fn steps(block: u64) -> impl Strategy<Value = Vec<Step>> {
             _ => Step::Map(at, nr, offset),
         }
     });
-    prop::collection::vec(step, 1..if cfg!(miri) { 4 } else { 24 })
+    prop::collection::vec(step, 1..24)
 }
 
 proptest! {
     #![proptest_config(cases(128))]
 
     #[test]
+    #[cfg_attr(miri, ignore = "too slow")]
     fn any_ranges_4k(steps in steps(512)) {
         Model::<K4>::new().run(&steps);
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "too large")]
+    #[cfg_attr(miri, ignore = "too slow")]
     fn any_ranges_16k(steps in steps(2048)) {
         Model::<K16>::new().run(&steps);
     }

@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The invariant checks: each violation, made by hand behind the back of the logic.
+
+use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K4};
+use mvirt_hyp::machine::Machine;
+use mvirt_hyp::memory::{Access, Violation};
+use mvirt_hyp::page::Use;
+use mvirt_hyp::pgtable::stage1::{self, Regime};
+use mvirt_hyp::pgtable::{stage2, Attrs, Desc, Entry};
+use mvirt_sim::rig::{Config, Rig};
+
+use crate::common::small;
+
+const RAM: fn() -> Attrs = || stage2::attrs(stage2::Memory::Ram, false);
+const MMIO: fn() -> Attrs = || stage2::attrs(stage2::Memory::Mmio, false);
+
+struct Damaged<'m> {
+    rig: Rig<'m, K4>,
+    config: Config,
+    /// A page of the host, mapped as a page.
+    host: Phys,
+    /// A donated page, its neighbour.
+    donated: Phys,
+}
+
+impl Damaged<'_> {
+    fn host_entry(&self, page: Phys) -> Entry {
+        let walk = self
+            .rig
+            .memory
+            .host_tree()
+            .walk(&self.rig.m, page.host_ipa());
+        walk.expect("within the input size")
+    }
+
+    fn el2_entry(&self, page: Phys) -> Entry {
+        let el2 = self.rig.memory.el2_map();
+        let va = el2.linear().va(page).expect("it is RAM");
+        el2.tree()
+            .walk(&self.rig.m, va)
+            .expect("within the input size")
+    }
+
+    fn write(&mut self, entry: Entry, desc: u64) {
+        self.rig.m.write_desc(entry.table, entry.index, desc);
+        self.rig.m.publish();
+    }
+
+    fn set_host(&mut self, at: Phys, oa: Phys, attrs: Attrs) {
+        let entry = self.host_entry(at);
+        self.write(entry, leaf(entry.level, oa, attrs));
+    }
+
+    fn set_el2(&mut self, at: Phys, oa: Phys, access: stage1::Access) {
+        let entry = self.el2_entry(at);
+        let attrs = stage1::attrs(Regime::El2, access, stage1::Memory::Normal);
+        self.write(entry, leaf(entry.level, oa, attrs));
+    }
+}
+
+fn leaf(level: Level, oa: Phys, attrs: Attrs) -> u64 {
+    Desc::<K4>::leaf(level, oa, attrs).map_or(0, Desc::raw)
+}
+
+/// What the damage is reported as: by the check of the tables, and by the whole one.
+fn reported(damage: impl FnOnce(&mut Damaged<'_>)) -> [Result<(), Violation>; 2] {
+    let config = small::<K4>()[0].config::<K4>();
+    let donated = Phys::new(config.ram[0].base + (64 << 20));
+    let host = Phys::new(donated.raw() + K4::BYTES);
+    let booted = config.boot::<K4, _>(|mut rig| {
+        rig.memory
+            .pool_donate(&mut rig.m, donated.pfn::<K4>(), 1)
+            .expect("there is room");
+        rig.access(0, 0x0900_0000, Access::Read)
+            .expect("it is MMIO");
+        rig.check();
+        let mut damaged = Damaged {
+            rig,
+            config: config.clone(),
+            host,
+            donated,
+        };
+        damage(&mut damaged);
+        let memory = &damaged.rig.memory;
+        [
+            memory.check_tables(&damaged.rig.m),
+            memory.check(&damaged.rig.m),
+        ]
+    });
+    booted.expect("it boots")
+}
+
+fn both(violation: Violation) -> [Result<(), Violation>; 2] {
+    [Err(violation); 2]
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn no_damage_is_reported_as_none() {
+    assert_eq!(reported(|_| ()), [Ok(()); 2]);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn the_host_reaches_what_it_must_not() {
+    // A leaf more than the table's count: each check meets one of the two first.
+    let mut pfn = 0;
+    let got = reported(|d| {
+        pfn = d.donated.pfn::<K4>();
+        d.set_host(d.donated, d.donated, RAM());
+        let page = d.rig.memory.check_page(&d.rig.m, pfn);
+        assert_eq!(page, Err(Violation::HostReaches(pfn)));
+    });
+    assert!(matches!(got[0], Err(Violation::Table(_))), "{got:?}");
+    assert_eq!(got[1], Err(Violation::HostReaches(pfn)));
+    // In a table whose count stays right.
+    let got = reported(|d| {
+        d.set_host(d.donated, d.donated, RAM());
+        d.write(d.host_entry(d.host), 0);
+    });
+    assert_eq!(got, both(Violation::HostReaches(pfn)));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn the_host_is_mapped_wrongly() {
+    let mut pfn = 0;
+    let got = reported(|d| {
+        pfn = d.host.pfn::<K4>();
+        d.set_host(d.host, d.donated, RAM());
+    });
+    assert_eq!(got, both(Violation::HostLeaf(pfn)));
+    let got = reported(|d| d.set_host(d.host, d.host, MMIO()));
+    assert_eq!(got, both(Violation::HostLeaf(pfn)));
+    let mmio = Phys::new(0x0900_0000);
+    let got = reported(|d| d.set_host(mmio, Phys::new(0), RAM()));
+    assert_eq!(got, both(Violation::HostLeaf(0)));
+    let got = reported(|d| d.write(d.host_entry(d.host), 0));
+    assert!(
+        matches!(got, [Err(Violation::Table(a)), Err(Violation::Table(b))] if a == b),
+        "{got:?}"
+    );
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn el2_reaches_what_it_must_not() {
+    let mut pfn = 0;
+    let got = reported(|d| {
+        pfn = d.host.pfn::<K4>();
+        d.set_el2(d.donated, d.host, stage1::Access::ReadWrite);
+    });
+    assert_eq!(got, both(Violation::El2Reaches(pfn)));
+    // The image, writable; a page of data, executable; a device, executable.
+    let got = reported(|d| {
+        pfn = d.config.carveout >> 12;
+        d.set_el2(
+            d.donated,
+            Phys::new(d.config.carveout),
+            stage1::Access::ReadWrite,
+        );
+    });
+    assert_eq!(got, both(Violation::El2Rights(pfn)));
+    let got = reported(|d| {
+        pfn = d.donated.pfn::<K4>();
+        d.set_el2(d.donated, d.donated, stage1::Access::ReadExecute);
+    });
+    assert_eq!(got, both(Violation::El2Rights(pfn)));
+    let got = reported(|d| d.set_el2(d.donated, Phys::new(0x1000), stage1::Access::ReadExecute));
+    assert_eq!(got, both(Violation::El2Rights(1)));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn the_linear_map_is_wrong() {
+    let mut pfn = 0;
+    let got = reported(|d| {
+        pfn = d.donated.pfn::<K4>();
+        d.set_el2(d.donated, d.donated, stage1::Access::Read);
+    });
+    assert_eq!(got, both(Violation::El2Linear(pfn)));
+    let got = reported(|d| d.set_el2(d.host, d.donated, stage1::Access::ReadWrite));
+    assert_eq!(got, both(Violation::El2Linear(pfn)));
+    let got = reported(|d| {
+        d.write(d.el2_entry(d.donated), 0);
+        let page = d.rig.memory.check_page(&d.rig.m, pfn);
+        assert_eq!(page, Err(Violation::El2Lacks(pfn)));
+    });
+    assert!(matches!(got[0], Err(Violation::Table(_))), "{got:?}");
+    // A device in its place: the table's count is right, a page is missing.
+    let got = reported(|d| d.set_el2(d.donated, Phys::new(0x1000), stage1::Access::ReadWrite));
+    assert_eq!(got, [Ok(()), Err(Violation::El2Lacks(1))]);
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn the_pool_is_damaged() {
+    // The donated page is alone in its list: a link to itself, one to a page of the host.
+    let got = reported(|d| d.rig.m.write_desc(d.donated, 0, d.donated.raw() | 2));
+    assert_eq!(got, both(Violation::Pool(0)));
+    let got = reported(|d| {
+        let pfn = d.donated.pfn::<K4>() + 512;
+        d.rig
+            .memory
+            .pool_donate(&mut d.rig.m, pfn, 1)
+            .expect("there is room");
+        d.rig
+            .m
+            .write_desc(Phys::new(pfn << 12), 0, d.host.raw() | 2);
+    });
+    assert!(
+        matches!(got, [Err(Violation::Pool(_)), Err(Violation::Pool(_))]),
+        "{got:?}"
+    );
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_table_is_lost() {
+    let got = reported(|d| {
+        // The entry of the level-2 table that leads to the split block.
+        let entry = d
+            .rig
+            .memory
+            .host_tree()
+            .walk(&d.rig.m, Ipa::new(d.config.ram[0].base));
+        let entry = entry.expect("within the input size");
+        assert_eq!(entry.level, Level::L2);
+        let index = (d.donated.raw() >> 21) as usize % 512;
+        d.rig
+            .m
+            .write_desc(entry.table, index, leaf(Level::L2, d.donated, RAM()));
+        d.rig.m.publish();
+    });
+    assert_eq!(got[0], Err(Violation::Sum(Use::HostTable)));
+    assert!(matches!(got[1], Err(Violation::HostReaches(_))), "{got:?}");
+}
