@@ -15,7 +15,11 @@ if [ ! -d "$("$RUSTC" --print sysroot)/lib/rustlib/$bare" ]; then
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--sysroot=$debian_sysroot"
 fi
 
-lint_fmt() { cargo fmt --all --check; }
+# The EL1 module and the builtins are Kbuild's and in no workspace.
+lint_fmt() {
+	cargo fmt --all --check
+	rustfmt --edition 2021 --check module/el1/*.rs module/el2/builtins/lib.rs
+}
 lint_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 # As built, and with each option that Kbuild may set.
 lint_clippy_el2() {

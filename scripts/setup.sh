@@ -127,7 +127,7 @@ stage_host() {
 
 # The kernel's bindings and ours; the tests compare the ones that are checked in.
 install_bindgen() {
-	packages "clang-$llvm" "libclang-$llvm-dev"
+	packages "clang-$llvm" "lld-$llvm" "llvm-$llvm" "libclang-$llvm-dev"
 	if have bindgen && at_least 0.71.1 "$(bindgen --version | cut -d' ' -f2)"; then return; fi
 	say install "bindgen $bindgen_version (cargo, 1 to 2 minutes)"
 	logged "$cache/log/bindgen.log" cargo install bindgen-cli --version "$bindgen_version" --locked --root "$tools"

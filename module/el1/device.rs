@@ -92,7 +92,8 @@ fn no_argument(arg: usize, answer: isize) -> Result<isize> {
 /// Fills in what both sides know; see `struct mvirt_info` in uapi/mvirt.h.
 fn get_info(arg: usize) -> Result<isize> {
     const KNOWN: usize = size_of::<bindings::mvirt_info>();
-    let user = |at: usize, len: usize| UserSlice::new(UserPtr::from_addr(arg.wrapping_add(at)), len);
+    let user =
+        |at: usize, len: usize| UserSlice::new(UserPtr::from_addr(arg.wrapping_add(at)), len);
 
     let mut head = user(0, 8).reader();
     let (size, flags) = (head.read::<u32>()? as usize, head.read::<u32>()?);
@@ -105,7 +106,9 @@ fn get_info(arg: usize) -> Result<isize> {
     let info = info()?;
     // SAFETY: the structure has no padding (its layout test says so), so each byte is initialised.
     let bytes = unsafe { core::slice::from_raw_parts((&raw const info).cast::<u8>(), KNOWN) };
-    user(0, size).writer().write_slice(&bytes[..size.min(KNOWN)])?;
+    user(0, size)
+        .writer()
+        .write_slice(&bytes[..size.min(KNOWN)])?;
     let zeros = [0u8; 64];
     let mut at = KNOWN;
     while at < size {
@@ -125,9 +128,21 @@ fn info() -> Result<bindings::mvirt_info> {
     let [cpus_active, image_bytes, stack_bytes, meta_bytes, el2_table_bytes, host_table_bytes, pool_bytes, shared_bytes, trap_hypercall, trap_stub, trap_psci, trap_smc, trap_fault_mapped, trap_fault_denied, trap_sysreg, trap_other] =
         counters;
     // SAFETY: reads a parameter.
-    let release = if unsafe { bindings::mvirt_allow_release } { bindings::MVIRT_OPTION_RELEASE } else { 0 };
-    let debug = if cfg!(CONFIG_MVIRT_DEBUG) { bindings::MVIRT_OPTION_DEBUG } else { 0 };
-    let crash = if cfg!(CONFIG_MVIRT_CRASH_TEST) { bindings::MVIRT_OPTION_CRASH_TEST } else { 0 };
+    let release = if unsafe { bindings::mvirt_allow_release } {
+        bindings::MVIRT_OPTION_RELEASE
+    } else {
+        0
+    };
+    let debug = if cfg!(CONFIG_MVIRT_DEBUG) {
+        bindings::MVIRT_OPTION_DEBUG
+    } else {
+        0
+    };
+    let crash = if cfg!(CONFIG_MVIRT_CRASH_TEST) {
+        bindings::MVIRT_OPTION_CRASH_TEST
+    } else {
+        0
+    };
     Ok(bindings::mvirt_info {
         size: size_of::<bindings::mvirt_info>() as u32,
         flags: 0,

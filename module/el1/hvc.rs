@@ -49,7 +49,7 @@ pub(crate) unsafe fn soft_restart(entry: u64, carveout: u64, cpu: u64, first: bo
         core::arch::asm!(
             "hvc #0",
             inout("x0") x0, inout("x1") entry => _, inout("x2") carveout => _,
-            inout("x3") cpu => _, inout("x4") first as u64 => _,
+            inout("x3") cpu => _, inout("x4") u64::from(first) => _,
             out("x5") _, out("x6") _, out("x7") _, out("x8") _, out("x9") _, out("x10") _,
             out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _, out("x16") _,
             out("x17") _,

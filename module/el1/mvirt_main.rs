@@ -4,6 +4,7 @@
 //! * `abi`      the contract with the EL2 image
 //! * `bindings` what bindgen made of `bindings.h`
 //! * `probe`    can this machine be taken over, and if not, why
+//! * `memory`   what EL2 lives in
 //! * `takeover` the take-over
 //! * `hvc`      the conduit
 //! * `device`   /dev/mvirt
@@ -18,6 +19,7 @@ mod abi;
 mod bindings;
 mod device;
 mod hvc;
+mod memory;
 mod probe;
 mod regs;
 mod report;

@@ -176,12 +176,20 @@ fn firmware() -> Result<(), Refusal> {
     }
     if psci.is_null() {
         let old = !node(kernel::c_str!("arm,psci")).is_null();
-        return Err(if old { Refusal::OldPsci } else { Refusal::NoPsci });
+        return Err(if old {
+            Refusal::OldPsci
+        } else {
+            Refusal::NoPsci
+        });
     }
     let mut method = core::ptr::null();
     // SAFETY: `psci` is a node, `method` is written with a string of the tree.
     let found = unsafe {
-        bindings::of_property_read_string(psci, kernel::c_str!("method").as_ptr().cast(), &mut method)
+        bindings::of_property_read_string(
+            psci,
+            kernel::c_str!("method").as_ptr().cast(),
+            &mut method,
+        )
     };
     // SAFETY: on success `method` is such a string.
     if found != 0 || unsafe { CStr::from_char_ptr(method) }.to_bytes() != b"smc" {

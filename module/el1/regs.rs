@@ -10,9 +10,9 @@ use crate::abi::{Caller, Error};
 use crate::bindings;
 use crate::hvc::El2;
 use crate::probe::possible_cpus;
-use kernel::ffi::c_void;
 use core::fmt;
 use kernel::debugfs::{Dir, File};
+use kernel::ffi::c_void;
 use kernel::prelude::*;
 
 /// More than EL2's list has; a longer one is cut, which the reader sees by its last line.
@@ -29,12 +29,16 @@ impl Registers {
     pub(crate) fn new() -> Result<Registers> {
         let dir = Dir::new(kernel::c_str!("mvirt"));
         let file = KBox::pin_init(
-            dir.read_callback_file(kernel::c_str!("el2_regs"), (), &|_: &(), f: &mut fmt::Formatter<'_>| {
-                show(f)
-            }),
+            dir.read_callback_file(kernel::c_str!("el2_regs"), (), &|(): &(),
+                                                                     f: &mut fmt::Formatter<
+                '_,
+            >| { show(f) }),
             GFP_KERNEL,
         )?;
-        Ok(Registers { _file: file, _dir: dir })
+        Ok(Registers {
+            _file: file,
+            _dir: dir,
+        })
     }
 }
 
@@ -64,9 +68,14 @@ unsafe extern "C" fn read_all(arg: *mut c_void) {
 }
 
 fn show(f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let mut answers =
-        KBox::new(Answers { used: 0, registers: [(0, 0); MAX_REGISTERS] }, GFP_KERNEL)
-            .map_err(|_| fmt::Error)?;
+    let mut answers = KBox::new(
+        Answers {
+            used: 0,
+            registers: [(0, 0); MAX_REGISTERS],
+        },
+        GFP_KERNEL,
+    )
+    .map_err(|_| fmt::Error)?;
     for cpu in possible_cpus() {
         answers.used = 0;
         let arg: *mut Answers = &mut *answers;

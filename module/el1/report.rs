@@ -8,9 +8,9 @@
 
 use crate::abi::{Report, ReportKind, TrapRecord, MAX_TRACE, MAX_TRAPS, REPORT_MAGIC};
 use crate::bindings;
+use core::fmt;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::ffi::{c_int, c_ulong, c_void};
-use core::fmt;
 use kernel::prelude::*;
 
 extern "C" {
@@ -46,7 +46,10 @@ impl Notifier {
         let mut block = KBox::new(block, GFP_KERNEL)?;
         // SAFETY: the block lives on the heap until `drop` has taken it off the list.
         let ret = unsafe {
-            bindings::atomic_notifier_chain_register(&raw mut bindings::panic_notifier_list, &mut *block)
+            bindings::atomic_notifier_chain_register(
+                &raw mut bindings::panic_notifier_list,
+                &mut *block,
+            )
         };
         kernel::error::to_result(ret)?;
         Ok(Notifier(block))
@@ -103,8 +106,7 @@ fn lookup(offset: u64) -> Option<(&'static str, u64)> {
     let start = (&raw const mvirt_el2_symbols).cast::<u8>();
     let end = (&raw const mvirt_el2_symbols_end).cast::<u8>();
     // SAFETY: the assembler placed the table between the two symbols, in read-only data.
-    let mut table =
-        unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
+    let mut table = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
     let mut found = None;
     while let Some((number, rest)) = table.split_first_chunk::<4>() {
         let at = u64::from(u32::from_le_bytes(*number));
@@ -125,11 +127,17 @@ struct Demangled(&'static str);
 
 impl fmt::Display for Demangled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(mut rest) = self.0.strip_prefix("_ZN") else { return f.write_str(self.0) };
+        let Some(mut rest) = self.0.strip_prefix("_ZN") else {
+            return f.write_str(self.0);
+        };
         let mut first = true;
         while let Some(digits) = rest.find(|c: char| !c.is_ascii_digit()).filter(|n| *n > 0) {
-            let Ok(len) = rest[..digits].parse::<usize>() else { break };
-            let Some(part) = rest.get(digits..digits + len) else { break };
+            let Ok(len) = rest[..digits].parse::<usize>() else {
+                break;
+            };
+            let Some(part) = rest.get(digits..digits + len) else {
+                break;
+            };
             if !first {
                 f.write_str("::")?;
             }
@@ -158,12 +166,25 @@ fn print(report: &Report) {
         }
     }
     pr_emerg!("pc : {}\n", Symbol(report.elr));
-    pr_emerg!("esr: {:016x} far: {:016x} hpfar: {:016x}\n", report.esr, report.far, report.hpfar);
+    pr_emerg!(
+        "esr: {:016x} far: {:016x} hpfar: {:016x}\n",
+        report.esr,
+        report.far,
+        report.hpfar
+    );
     pr_emerg!("sp : {:016x} pstate: {:016x}\n", report.sp, report.spsr);
     for (row, x) in report.x.chunks(3).enumerate() {
         let n = row * 3;
         match *x {
-            [a, b, c] => pr_emerg!("x{:<2}: {:016x} x{:<2}: {:016x} x{:<2}: {:016x}\n", n, a, n + 1, b, n + 2, c),
+            [a, b, c] => pr_emerg!(
+                "x{:<2}: {:016x} x{:<2}: {:016x} x{:<2}: {:016x}\n",
+                n,
+                a,
+                n + 1,
+                b,
+                n + 2,
+                c
+            ),
             [a] => pr_emerg!("x{:<2}: {:016x}\n", n, a),
             _ => {}
         }
