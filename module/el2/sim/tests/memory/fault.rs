@@ -356,3 +356,42 @@ fn tables_of_donated_pages_come_back() {
         rig.check();
     });
 }
+
+/// A whole block was donated, and its table went with it. Its pages come home one by one: each fault
+/// maps what is the host's and no more, until the last makes a block of them.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_block_comes_home_page_by_page() {
+    with_rig::<K4, ()>(&RAM, 40, |mut rig| {
+        let base = (GIB + 64 * MIB) >> 12;
+        let level = rig.leaf_level(base << 12);
+        assert!(rig.memory.pool_donate(&mut rig.m, base, 512).is_ok());
+        let mut home = vec![false; 512];
+        for round in 0..512 {
+            let pfn = rig.memory.pool_reclaim(&mut rig.m).map(|(pfn, _)| pfn);
+            let n = pfn.expect("there are more") - base;
+            home[n as usize] = true;
+            if round % 100 != 0 {
+                continue;
+            }
+            for (n, &home) in (base..).zip(&home) {
+                let got = rig.access(0, n << 12, Access::Read).map(|phys| phys.raw());
+                assert_eq!(
+                    got,
+                    if home {
+                        Ok(n << 12)
+                    } else {
+                        Err(Denied::Owned)
+                    }
+                );
+            }
+            rig.check();
+        }
+        rig.settle();
+        for n in base..base + 512 {
+            assert!(rig.access(0, n << 12, Access::Read).is_ok());
+        }
+        assert_eq!(rig.leaf_level(base << 12), level);
+        rig.check();
+    });
+}
