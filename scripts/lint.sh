@@ -32,7 +32,9 @@ lint_deny() { cargo deny --locked check --hide-inclusion-graph bans licenses sou
 
 shell_files() {
 	git ls-files -z | while IFS= read -r -d '' file; do
-		[ ! -L "$file" ] && [ -f "$file" ] && head -n 1 "$file" | grep -qE '^#!.*\b(bash|sh)$|shellcheck shell=' && printf '%s\0' "$file"
+		if [ ! -L "$file" ] && [ -f "$file" ] && head -n 1 "$file" | grep -qE '^#!.*\b(bash|sh)$|shellcheck shell='; then
+			printf '%s\0' "$file"
+		fi
 	done
 	git ls-files -z '*.sh'
 }
@@ -90,8 +92,17 @@ for name in "${names[@]}"; do
 	[[ " $known " == *" $name "* ]] || die "no lint \"$name\": there are $known"
 	log=$root/build/lint/$name.log
 	started=$SECONDS
-	# In a shell of its own, so that set -e holds inside.
-	if (set -e; trap - ERR; "lint_$name") >"$log" 2>&1 </dev/null; then
+	# In a shell of its own, and not as the condition of an if, where set -e would not hold: each
+	# command of a lint counts, not the last one alone.
+	set +e
+	trap - ERR
+	(
+		set -e
+		"lint_$name"
+	) >"$log" 2>&1 </dev/null
+	status=$?
+	set -e
+	if [ "$status" = 0 ]; then
 		passes "$name ($(since "$started"))"
 	else
 		tail -n 25 "$log" | sed 's/^/            | /' >&2

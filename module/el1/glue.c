@@ -3,6 +3,7 @@
  * mvirt: what only C can say to the kernel. See glue.h.
  */
 #include <linux/cpu.h>
+#include <linux/cpuidle.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
@@ -97,6 +98,18 @@ void mvirt_on_each_cpu(void (*fn)(void *arg), void *arg)
 int mvirt_on_cpu(unsigned int cpu, void (*fn)(void *arg), void *arg)
 {
 	return smp_call_function_single(cpu, fn, arg, true);
+}
+
+void mvirt_hold_cpus(void)
+{
+	cpus_read_lock();
+	cpuidle_pause_and_lock();
+}
+
+void mvirt_free_cpus(void)
+{
+	cpuidle_resume_and_unlock();
+	cpus_read_unlock();
 }
 
 struct walk {

@@ -30,6 +30,13 @@ const char *mvirt_cpu_enable_method(unsigned int cpu);
 void mvirt_on_each_cpu(void (*fn)(void *arg), void *arg);
 int mvirt_on_cpu(unsigned int cpu, void (*fn)(void *arg), void *arg);
 
+/*
+ * Between the two no CPU goes offline, comes online or enters an idle state of
+ * the firmware's: one that lost its context would come back without EL2.
+ */
+void mvirt_hold_cpus(void);
+void mvirt_free_cpus(void);
+
 /* Calls @fn for each range of System RAM, ascending, until it answers not 0. */
 int mvirt_walk_ram(int (*fn)(u64 start, u64 size, void *arg), void *arg);
 

@@ -74,8 +74,11 @@ macro_rules! mrs {
 }
 pub(crate) use mrs;
 
-/// Cleans and invalidates a range of the linear map to the point of coherency: EL2 reads it with
-/// its MMU and caches off first (Arm ARM D7.5.9).
+/// Cleans and invalidates a range of the linear map to the point of coherency, and drops what the
+/// instruction caches of all CPUs hold: EL2 reads and executes it with its MMU and caches off first
+/// (Arm ARM D7.5.9; B2.4.4 for the instructions: an instruction cache may hold what these pages
+/// were before, also for fetches that are Non-cacheable). Each CPU synchronises its context by the
+/// exception that its HVC is.
 pub(crate) fn clean_to_poc(virt: *const u8, size: usize) {
     // CTR_EL0.DminLine: log2 of the words in the smallest data cache line.
     let line = 4usize << ((mrs!("ctr_el0") >> 16) & 0xf);
@@ -86,6 +89,14 @@ pub(crate) fn clean_to_poc(virt: *const u8, size: usize) {
         // an allocation that the caller holds.
         unsafe { core::arch::asm!("dc civac, {}", in(reg) at, options(nostack, preserves_flags)) };
     }
-    // SAFETY: a barrier.
-    unsafe { core::arch::asm!("dsb sy", options(nostack, preserves_flags)) };
+    // SAFETY: barriers, and an invalidation of what is read again from memory.
+    unsafe {
+        core::arch::asm!(
+            "dsb sy",
+            "ic ialluis",
+            "dsb ish",
+            "isb",
+            options(nostack, preserves_flags)
+        )
+    };
 }

@@ -37,8 +37,8 @@ pub(crate) enum Refusal {
     PageSize(u32),
     /// The image was built from another contract.
     AbiMismatch(u64),
-    /// A CPU cannot be served.
-    Cpu(u32, Error),
+    /// A CPU, with this MIDR_EL1, cannot be served.
+    Cpu(u32, u64, Error),
     /// More CPUs than EL2 serves.
     TooManyCpus(u32),
     /// A CPU's MPIDR is not in the device tree.
@@ -98,10 +98,9 @@ impl fmt::Display for Refusal {
                 f,
                 "the EL2 image has ABI hash {hash:#018x}, the module {HASH:#018x}; rebuild the module",
             ),
-            Cpu(cpu, e) => write!(
+            Cpu(cpu, midr, e) => write!(
                 f,
-                "CPU {cpu} (MIDR {:#010x}) is not supported ({e:?}); see Documentation/errata.rst",
-                mrs!("midr_el1"),
+                "CPU {cpu} (MIDR {midr:#010x}) is not supported ({e:?}); see Documentation/errata.rst",
             ),
             TooManyCpus(n) => write!(
                 f,

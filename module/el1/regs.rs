@@ -10,6 +10,7 @@ use crate::abi::{Caller, Error};
 use crate::bindings;
 use crate::hvc::El2;
 use crate::probe::possible_cpus;
+use crate::takeover;
 use kernel::debugfs::{Dir, File};
 use kernel::ffi::c_void;
 use kernel::fmt;
@@ -68,6 +69,9 @@ unsafe extern "C" fn read_all(arg: *mut c_void) {
 }
 
 fn show(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if takeover::host().is_none() {
+        return Ok(());
+    }
     let mut answers = KBox::new(
         Answers {
             used: 0,

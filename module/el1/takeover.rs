@@ -8,8 +8,8 @@
 //!   freed     <---------- each entered CPU released, then all memory freed      EL2's for good
 //! ```
 //!
-//! CPU hotplug is shut out from the first entry to finalise, so "each online CPU" does not change
-//! under it. Whatever fails before finalise is undone and leaves the machine as it was.
+//! CPU hotplug and idle states of the firmware's are shut out from the first entry to finalise: "each
+//! online CPU" does not change, and none loses its EL2 before its SMCs are trapped. Whatever fails before finalise is undone and leaves the machine as it was.
 //!
 //! Why unsafe: EL2 is handed physical memory, and the kernel calls back through C pointers.
 
@@ -90,10 +90,10 @@ impl Drop for Host {
     fn drop(&mut self) {
         HOST.store(core::ptr::null_mut(), Ordering::Release);
         // SAFETY: taken and released in pairs.
-        unsafe { bindings::cpus_read_lock() };
+        unsafe { bindings::mvirt_hold_cpus() };
         let released = release_cpus();
         // SAFETY: locked above.
-        unsafe { bindings::cpus_read_unlock() };
+        unsafe { bindings::mvirt_free_cpus() };
         match released {
             Ok(()) => {
                 self.0.memory.scrub();
@@ -122,16 +122,27 @@ struct Round {
     first: u32,
     /// 0, or the CPU's number in the upper half and the error's in the lower.
     failed: AtomicU64,
+    /// MIDR_EL1 of that CPU.
+    midr: AtomicU64,
 }
 
 impl Round {
     fn note(&self, cpu: u32, x0: u64) {
         if let Some(e) = Error::from_raw(x0) {
             let value = (u64::from(cpu) << 32) | e as u64;
-            let _ = self
-                .failed
-                .compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
+            let first =
+                self.failed
+                    .compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
+            if first.is_ok() {
+                self.midr.store(mrs!("midr_el1"), Ordering::Relaxed);
+            }
         }
+    }
+
+    /// The result of an entry.
+    fn refused(&self) -> Result<(), Refusal> {
+        let midr = self.midr.load(Ordering::Relaxed);
+        self.result().map_err(|(cpu, e)| Refusal::Cpu(cpu, midr, e))
     }
 
     fn result(&self) -> Result<(), (u32, Error)> {
@@ -207,6 +218,7 @@ fn release_cpus() -> Result<(), Error> {
         carveout: 0,
         first: 0,
         failed: AtomicU64::new(0),
+        midr: AtomicU64::new(0),
     };
     let arg: *mut Round = &mut round;
     // SAFETY: `release` gets a Round that outlives the call.
@@ -221,6 +233,7 @@ fn run(memory: &El2Memory) -> Result<(), Refusal> {
         carveout: memory.carveout.phys(),
         first: this_cpu(),
         failed: AtomicU64::new(0),
+        midr: AtomicU64::new(0),
     };
     let first = round.first;
     let arg: *mut Round = &mut round;
@@ -230,10 +243,10 @@ fn run(memory: &El2Memory) -> Result<(), Refusal> {
             return Err(Refusal::Step("the first CPU", Error::NoEntry));
         }
     }
-    round.result().map_err(|(cpu, e)| Refusal::Cpu(cpu, e))?;
+    round.refused()?;
     // SAFETY: as above.
     unsafe { bindings::mvirt_on_each_cpu(Some(enter_other), arg.cast()) };
-    round.result().map_err(|(cpu, e)| Refusal::Cpu(cpu, e))?;
+    round.refused()?;
     El2.prepare().map_err(|e| Refusal::Step("to prepare", e))?;
     // SAFETY: as above.
     unsafe { bindings::mvirt_on_each_cpu(Some(enable), arg.cast()) };
@@ -251,7 +264,7 @@ pub(crate) fn take_over() -> Result<TakenOver, Refusal> {
     let (header, bytes) = image()?;
     let mut memory = El2Memory::new(&header, bytes)?;
     // SAFETY: taken and released in pairs.
-    unsafe { bindings::cpus_read_lock() };
+    unsafe { bindings::mvirt_hold_cpus() };
     let mut result = run(&memory);
     if result.is_err() {
         if let Err(e) = release_cpus() {
@@ -264,7 +277,7 @@ pub(crate) fn take_over() -> Result<TakenOver, Refusal> {
         }
     }
     // SAFETY: locked above.
-    unsafe { bindings::cpus_read_unlock() };
+    unsafe { bindings::mvirt_free_cpus() };
     result?;
     let ticks = mrs!("cntvct_el0") - start;
     // Saturates after 18 seconds at 1 GHz, which no take-over lasts.

@@ -42,12 +42,12 @@ impl Error {
         (-(self as i32 as i64)) as u64
     }
 
-    /// Reads the answer in x0: a refusal, or `None` if the call succeeded.
+    /// Reads the answer in x0: `None` if the call succeeded, which is 0 and nothing else.
     ///
-    /// A negative value that names no error known here is read as [`Error::NotSupported`]: it can
-    /// only come from something that is not our EL2.
+    /// A value that names no error known here is read as [`Error::NotSupported`]: it can only come
+    /// from something that is not our EL2, such as the kernel's hyp stub.
     pub fn from_raw(x0: u64) -> Option<Error> {
-        if (x0 as i64) >= 0 {
+        if x0 == 0 {
             return None;
         }
         let found = Self::ALL.iter().find(|e| e.to_raw() == x0);

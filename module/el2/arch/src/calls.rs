@@ -6,6 +6,8 @@
 //!
 //! Why unsafe: the metadata chunks become slices once.
 
+use core::sync::atomic::Ordering;
+
 use mvirt_abi::{
     BootParams, Call, Error, Handler, PhysRange, Stat, BOOT_ALLOW_RELEASE, HASH,
     META_BYTES_PER_PAGE, STACK_SIZE,
@@ -20,7 +22,7 @@ use mvirt_hyp::pool::BootPool;
 use crate::cpu::{self, PerCpu, Phase};
 use crate::entry::Frame;
 use crate::layout::{Page, LINEAR_BASE, PAGE_SHIFT};
-use crate::lock::{Guard, SpinLock};
+use crate::lock::{Guard, SpinLock, BROKEN};
 use crate::machine::Physical;
 use crate::{boot, firmware, report};
 
@@ -35,11 +37,21 @@ static MEMORY: SpinLock<State> = SpinLock::new(State {
     finalised: false,
 });
 
+/// Releases the lock of this file if this CPU, which is broken, holds it.
+pub fn abandon_lock() {
+    MEMORY.abandon();
+}
+
 /// Answers a hypercall of mvirt in the host's registers.
 pub fn call(frame: &mut Frame, call: Call) {
     let args = [
         frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5], frame.x[6],
     ];
+    if BROKEN.load(Ordering::Acquire) {
+        // EL2's record of memory may be half changed: nothing is changed any more.
+        frame.x[0] = Error::NoCall.to_raw();
+        return;
+    }
     let mut state = MEMORY.lock();
     let phase_ok = match call.phase() {
         mvirt_abi::Phase::Any => true,
@@ -68,6 +80,11 @@ pub fn host_fault(ipa: u64, access: Access) -> bool {
     let Some(memory) = state.memory.as_mut() else {
         return false;
     };
+    // The record of who owns RAM may be half changed; devices, which the host needs to print and to
+    // reset, have no owner.
+    if BROKEN.load(Ordering::Acquire) && memory.ram().range_of(ipa >> PAGE_SHIFT).is_some() {
+        return false;
+    }
     match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), access) {
         Outcome::Mapped | Outcome::Retry => true,
         Outcome::Denied(_) => false,

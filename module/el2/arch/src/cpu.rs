@@ -79,6 +79,11 @@ pub fn least_pa_bits() -> Result<u32, Error> {
 /// The registers that EL2 keeps for the host, by CPU. Innermost of all locks.
 static SNAPSHOTS: SpinLock<[Option<Snapshot>; MAX_CPUS]> = SpinLock::new([None; MAX_CPUS]);
 
+/// Releases the lock of this file if this CPU, which is broken, holds it.
+pub fn abandon_lock() {
+    SNAPSHOTS.abandon();
+}
+
 /// A CPU's own data. TPIDR_EL2 points to it.
 #[repr(C, align(64))]
 pub struct PerCpu {
@@ -180,6 +185,8 @@ impl PerCpu {
     fn adopt(&'static self) {
         // SAFETY: TPIDR_EL2 is EL2's own; the reference is 'static.
         unsafe { write_sysreg!("tpidr_el2", (&raw const *self) as u64) };
+        // What was there belongs to a trap before the CPU went off.
+        self.frame.store(core::ptr::null_mut(), Ordering::Relaxed);
     }
 
     /// Makes a CPU's EL2 state its own that firmware has just started. `index` is what the assembly
@@ -187,6 +194,11 @@ impl PerCpu {
     pub fn adopt_started(index: u64) -> &'static PerCpu {
         let this = &CPUS[index as usize];
         this.adopt();
+        this.set_phase(Phase::Outside);
+        // SAFETY: the vectors are EL2's text, and the stack that they use is this CPU's. VBAR_EL2
+        // came out of reset UNKNOWN, so this comes before anything that may fault.
+        unsafe { write_sysreg!("vbar_el2", vectors(Harden::Plain)) };
+        isb();
         this
     }
 

@@ -21,6 +21,11 @@ use crate::{boot, calls};
 /// The relay, from `prepare` on. Inner to `calls::MEMORY`.
 static PSCI: SpinLock<Option<Relay>> = SpinLock::new(None);
 
+/// Releases the lock of this file if this CPU, which is broken, holds it.
+pub fn abandon_lock() {
+    PSCI.abandon();
+}
+
 const PSCI_VERSION: u64 = 0x8400_0000;
 const PSCI_FEATURES: u64 = 0x8400_000a;
 const SMCCC_VERSION: u64 = 0x8000_0000;

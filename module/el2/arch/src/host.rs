@@ -19,6 +19,11 @@ use crate::entry::Frame;
 use crate::sysreg::*;
 use crate::{calls, firmware};
 
+/// PSTATE.BTYPE.
+const PSTATE_BTYPE: u64 = 0b11 << 10;
+/// PSTATE.SS.
+const PSTATE_SS: u64 = 1 << 21;
+
 /// The vector of a synchronous exception, from AArch64 and from AArch32.
 const SYNC: [u64; 2] = [0, 4];
 
@@ -42,6 +47,8 @@ extern "C" fn el2_host_trap(frame: &mut Frame, kind: u64) {
         Ok(Trap::Hvc { imm }) => hvc(this, frame, imm),
         Ok(trap @ Trap::Smc { imm }) => {
             frame.elr = frame.elr.wrapping_add(trap.advance());
+            // What the instruction would have done to PSTATE had it not trapped.
+            frame.spsr &= !(PSTATE_BTYPE | PSTATE_SS);
             firmware::smc(this, frame, imm);
         }
         Ok(Trap::Abort(abort)) => fault(this, frame, &abort),

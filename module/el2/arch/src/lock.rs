@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The spinlock. EL2 cannot be interrupted, so a holder always comes to its unlock; a ticket lock
-//! keeps the CPUs in order, so none waits for ever.
+//! keeps the CPUs in order, so none waits for ever. A CPU that breaks while it holds a lock never
+//! comes to its unlock: the report releases it in its place ([`SpinLock::abandon`]), so that the
+//! host can still print and reset the machine, and exclusion holds all the same.
 //!
-//! Lock order, outermost first (Documentation/locking.rst): `calls::MEMORY`, `firmware::PSCI`.
-//! Nothing that may fault or call the firmware for long runs under either.
+//! Lock order, outermost first (Documentation/locking.rst): `calls::MEMORY`, then either of
+//! `firmware::PSCI` and `cpu::SNAPSHOTS`. Nothing that may fault, and no firmware call that does
+//! not return at once, runs under any of them.
 //!
 //! Why unsafe: handing out `&mut` to what a lock guards cannot be said without it.
 
@@ -11,8 +14,10 @@ use core::cell::UnsafeCell;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Set once EL2 reported a broken invariant: from then on a lock that its holder can no longer
-/// release is passed by, because the host must still be able to print and to reset the machine.
+use crate::cpu::PerCpu;
+
+/// Set once EL2 reported a broken invariant. What the locks guard may be half changed from then on:
+/// EL2 changes nothing of it any more, but for what the host needs to come to its end.
 pub static BROKEN: AtomicBool = AtomicBool::new(false);
 
 /// Mutual exclusion between CPUs.
@@ -23,6 +28,8 @@ pub static BROKEN: AtomicBool = AtomicBool::new(false);
 pub struct SpinLock<T> {
     next: AtomicU32,
     owner: AtomicU32,
+    /// Index of the CPU that holds it, plus 1; 0 for none.
+    holder: AtomicU32,
     data: UnsafeCell<T>,
 }
 
@@ -35,6 +42,7 @@ impl<T> SpinLock<T> {
         SpinLock {
             next: AtomicU32::new(0),
             owner: AtomicU32::new(0),
+            holder: AtomicU32::new(0),
             data: UnsafeCell::new(data),
         }
     }
@@ -43,27 +51,38 @@ impl<T> SpinLock<T> {
     pub fn lock(&self) -> Guard<'_, T> {
         let ticket = self.next.fetch_add(1, Ordering::Relaxed);
         while self.owner.load(Ordering::Acquire) != ticket {
-            if BROKEN.load(Ordering::Relaxed) {
-                break;
-            }
             core::hint::spin_loop();
         }
-        Guard { lock: self, ticket }
+        let this = PerCpu::current().index() + 1;
+        self.holder.store(this, Ordering::Relaxed);
+        Guard { lock: self }
+    }
+
+    /// Releases the lock if this CPU holds it, whose code will not go on. For the report alone.
+    pub fn abandon(&self) {
+        if self.holder.load(Ordering::Relaxed) == PerCpu::current().index() + 1 {
+            self.unlock();
+        }
+    }
+
+    fn unlock(&self) {
+        self.holder.store(0, Ordering::Relaxed);
+        // Only the holder writes it.
+        let owner = self.owner.load(Ordering::Relaxed);
+        self.owner.store(owner.wrapping_add(1), Ordering::Release);
     }
 }
 
 /// The proof that the lock is held; dropping it unlocks.
 pub struct Guard<'a, T> {
     lock: &'a SpinLock<T>,
-    ticket: u32,
 }
 
 impl<T> Deref for Guard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: by the invariant of SpinLock this CPU alone reaches the data now. After BROKEN
-        // that no longer holds, and nothing does: the machine is on its way to a panic.
+        // SAFETY: by the invariant of SpinLock this CPU alone reaches the data now.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -77,8 +96,6 @@ impl<T> DerefMut for Guard<'_, T> {
 
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
-        self.lock
-            .owner
-            .store(self.ticket.wrapping_add(1), Ordering::Release);
+        self.lock.unlock();
     }
 }

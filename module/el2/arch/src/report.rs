@@ -5,7 +5,7 @@
 //! work. Then it lets the host take an SError that cannot be mended, whatever the host was doing:
 //! the kernel panics by its own means, prints the page from a panic notifier, writes pstore, and
 //! stops or reboots as its watchdog and `panic=` say. Other CPUs that break find the page taken and
-//! go the same way. From then on locks no longer hold anyone up (`lock::BROKEN`).
+//! go the same way. From then on EL2 changes nothing more (`lock::BROKEN`).
 //!
 //! Why unsafe: the page is shared with the host, and the call trace follows frame pointers.
 
@@ -17,12 +17,12 @@ use mvirt_abi::{
     Report, ReportKind, TrapRecord, MAX_TEXT, MAX_TRACE, MAX_TRAPS, REPORT_MAGIC, STACK_SIZE,
 };
 
-use crate::cpu::PerCpu;
+use crate::cpu::{self, PerCpu, Phase};
 use crate::entry::{el2_exit, Frame};
-use crate::host;
 use crate::layout::{stack_base, IMAGE_BASE, LINEAR_BASE, STACKS_BASE};
 use crate::lock::BROKEN;
 use crate::sysreg::read_sysreg;
+use crate::{calls, firmware, host};
 
 /// Physical address of the report page; 0 until the host has shared it.
 static PAGE: AtomicU64 = AtomicU64::new(0);
@@ -124,8 +124,18 @@ impl Write for Text {
 
 /// Writes the report and sends the host into its panic.
 fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
+    // SCTLR_EL2.M: with the MMU off there is no data of this CPU's to look at, and what a panic
+    // carries holds link addresses. The machine stays where it is, for a watchdog to see.
+    if read_sysreg!("sctlr_el2") & 1 == 0 {
+        loop {
+            core::hint::spin_loop();
+        }
+    }
     BROKEN.store(true, Ordering::SeqCst);
     let this = PerCpu::current();
+    calls::abandon_lock();
+    firmware::abandon_lock();
+    cpu::abandon_lock();
     let page = PAGE.load(Ordering::Acquire);
     if page != 0 && !TAKEN.swap(true, Ordering::SeqCst) {
         let (traps, nr_traps) = this.traps.newest_first();
@@ -167,8 +177,10 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
             core::ptr::write_volatile(&raw mut (*to).magic, REPORT_MAGIC);
         }
     }
-    let Some(host) = host::interrupted(this) else {
-        // Nobody to return to: this CPU was on its way in. A watchdog ends it.
+    let enabled = this.phase() == Phase::Enabled;
+    let Some(host) = host::interrupted(this).filter(|_| enabled) else {
+        // Nobody to return to: this CPU was on its way in, and may not have the host's stage 2 yet.
+        // A watchdog ends it.
         loop {
             core::hint::spin_loop();
         }
