@@ -84,6 +84,7 @@ fetch() {
 		got=$(find "$scratch/usr/src" -name 'linux-source-*.tar.xz')
 	fi
 	mv "$got" "$download/linux-$version.tar.xz"
+	echo "$kind $sha $where" >"$download/linux-$version.pin"
 	# The tarball from inside a checked package has no pinned sum of its own: note that of today's.
 	sha256 "$download/linux-$version.tar.xz" >"$download/linux-$version.sha256"
 	rm -rf "$scratch"
@@ -98,11 +99,18 @@ obtain() { # leaves a checked tarball at $download/linux-$version.tar.xz
 			[ "$kind" != debian-package ] || die "--tarball wants the tarball, not the package around it"
 			cp "$tarball" "$file"
 			echo "$sha" >"$download/linux-$version.sha256"
+			echo "$kind $sha $where" >"$download/linux-$version.pin"
 			return
 		done < <(sources)
 		die "$tarball ($(sha256 "$tarball")) is none of the pinned sources of $version in scripts/config/kernels"
 	fi
-	[ -f "$download/linux-$version.sha256" ] && checked "$file" "$(<"$download/linux-$version.sha256")" && return
+	# What the cache noted at download; beside it the pin that it was downloaded by, since a Debian
+	# package's pin is not the sum of the tarball in it. A pin that is no more is no proof.
+	if [ -f "$download/linux-$version.sha256" ] && [ -f "$download/linux-$version.pin" ] &&
+		sources | grep -qF "$(<"$download/linux-$version.pin")" &&
+		checked "$file" "$(<"$download/linux-$version.sha256")"; then
+		return
+	fi
 	while read -r kind sha where; do
 		fetch "$kind" "$sha" "$where" && return
 	done < <(sources)
