@@ -7,7 +7,7 @@
 use crate::abi::{Call, Error, HASH};
 use crate::bindings;
 use crate::hvc::{mrs, El2, HVC_STUB_ERR};
-use core::fmt;
+use kernel::fmt;
 use kernel::prelude::*;
 
 /// Why mvirt cannot run here.

@@ -10,9 +10,9 @@ use crate::abi::{Caller, Error};
 use crate::bindings;
 use crate::hvc::El2;
 use crate::probe::possible_cpus;
-use core::fmt;
 use kernel::debugfs::{Dir, File};
 use kernel::ffi::c_void;
+use kernel::fmt;
 use kernel::prelude::*;
 
 /// More than EL2's list has; a longer one is cut, which the reader sees by its last line.

@@ -8,9 +8,9 @@
 
 use crate::abi::{Report, ReportKind, TrapRecord, MAX_TRACE, MAX_TRAPS, REPORT_MAGIC};
 use crate::bindings;
-use core::fmt;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use kernel::ffi::{c_int, c_ulong, c_void};
+use kernel::fmt;
 use kernel::prelude::*;
 
 extern "C" {
@@ -95,7 +95,10 @@ struct Symbol(u64);
 impl fmt::Display for Symbol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match lookup(self.0) {
-            Some((name, offset)) => write!(f, "{}+{offset:#x}", Demangled(name)),
+            Some((name, offset)) => {
+                fmt::Display::fmt(&Demangled(name), f)?;
+                write!(f, "+{offset:#x}")
+            }
             None => write!(f, "{:#x}", self.0),
         }
     }
