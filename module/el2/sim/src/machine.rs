@@ -135,7 +135,12 @@ impl<G: Granule> FakeMachine<G> {
     }
 
     /// Puts the host under a stage 2 whose `nr` root tables are at `table`.
+    ///
+    /// # Panics
+    ///
+    /// If the root is not aligned to its size: VTTBR_EL2 has no bits for that.
     pub fn enable_host(&mut self, table: Phys, nr: u64, start: Level, bits: u32) {
+        assert_eq!(table.raw() % (nr << G::SHIFT), 0, "the root is not aligned");
         self.host = Some(Root { table, start, bits });
         for n in 0..nr {
             let base = n << (G::level_shift(start) + G::BITS);

@@ -4,7 +4,7 @@
 use crate::common::{large, small, Layout, GIB, MIB};
 use mvirt_abi::{BootParams, Error, PhysRange, Stat, MAX_META_CHUNKS, MAX_RAM_RANGES, META_CHUNK};
 use mvirt_hyp::addr::{Granule, Level, Phys, K16, K4};
-use mvirt_hyp::memory::{Access, Denied};
+use mvirt_hyp::memory::{Access, Denied, Ram};
 use mvirt_hyp::page::{Owner, Use};
 use mvirt_hyp::pgtable::stage1::Regime;
 use mvirt_hyp::pool::{BootPool, RESERVE};
@@ -402,4 +402,51 @@ fn the_boot_pool_keeps_the_window() {
     assert!(BootPool::new::<K4>(Phys::new(base + 8), 40).is_none());
     assert!(BootPool::new::<K4>(Phys::new(u64::MAX << 12), 40).is_none());
     assert!(BootPool::new::<K4>(Phys::new(base), u64::MAX).is_none());
+}
+
+/// RAM's ranges alone, where nothing else would notice.
+#[test]
+fn ranges_of_ram_are_checked() {
+    let ram = |list: &[(u64, u64)]| {
+        let range = |&(base, size): &(u64, u64)| PhysRange { base, size };
+        Ram::<K4>::new(&list.iter().map(range).collect::<Vec<_>>(), 40)
+    };
+    let refused: [(&[(u64, u64)], Error); 9] = [
+        (&[], Error::Invalid),
+        (&[(0x1000, 0x3000), (0x3000, 0x1000)], Error::Invalid),
+        (&[(0x1000, 0x3000), (0x1000, 0x3000)], Error::Invalid),
+        (&[(0x3000, 0x1000), (0x1000, 0x1000)], Error::Invalid),
+        (&[(0x1000, 0)], Error::Invalid),
+        (&[(0x1800, 0x1000)], Error::Invalid),
+        (&[(0x1000, 0x1800)], Error::Invalid),
+        (&[(u64::MAX - 0xfff, 0x1000)], Error::Invalid),
+        (&[(1 << 40, 0x1000)], Error::NotSupported),
+    ];
+    for (list, error) in refused {
+        assert_eq!(ram(list).map(|_| ()), Err(error), "{list:x?}");
+    }
+    // The first two touch and are one; numbers are dense.
+    let ram = ram(&[(0x1000, 0x1000), (0x2000, 0x2000), (0x8000, 0x1000)]).expect("it is right");
+    assert_eq!((ram.nr(), ram.pages()), (2, 4));
+    let numbers: Vec<_> = (0..10).map(|pfn| ram.index(pfn)).collect();
+    let (some, none) = (Some, None);
+    let expected = [
+        none,
+        some(0),
+        some(1),
+        some(2),
+        none,
+        none,
+        none,
+        none,
+        some(3),
+        none,
+    ];
+    assert_eq!(numbers, expected);
+    let gaps: Vec<_> = (0..4)
+        .filter_map(|n| ram.gap(n, 16))
+        .map(|g| (g.start, g.end))
+        .collect();
+    assert_eq!(gaps, [(0, 1), (4, 8), (9, 16)]);
+    assert_eq!(ram.index(u64::MAX), None);
 }

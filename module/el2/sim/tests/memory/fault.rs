@@ -395,3 +395,21 @@ fn a_block_comes_home_page_by_page() {
         rig.check();
     });
 }
+
+/// One donation takes the last pages of one block, whose table is free then, and splits the next,
+/// which wants a table: not the same one, for TLBs still point at it.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_freed_table_waits_for_the_invalidation() {
+    with_rig::<K4, ()>(&RAM, 40, |mut rig| {
+        let base = (GIB + 64 * MIB) >> 12;
+        assert!(rig.memory.pool_donate(&mut rig.m, base, 1).is_ok());
+        rig.settle();
+        for cpu in 0..4 {
+            assert!(rig.access(cpu, (base + 7) << 12, Access::Read).is_ok());
+        }
+        assert!(rig.memory.pool_donate(&mut rig.m, base + 1, 512).is_ok());
+        rig.settle();
+        rig.check();
+    });
+}

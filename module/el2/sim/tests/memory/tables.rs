@@ -15,6 +15,8 @@ use proptest::prelude::*;
 /// A bottomless source of tables that knows how many are out.
 #[derive(Default)]
 struct Bottomless {
+    /// What was given back, to be used again as soon as may be.
+    free: Vec<Phys>,
     next: u64,
     shift: u32,
     limit: u64,
@@ -27,8 +29,10 @@ impl<M: Machine> Frames<M> for Bottomless {
         if self.taken == self.limit {
             return None;
         }
-        let page = Phys::new(self.next);
-        self.next += 1 << self.shift;
+        let page = self.free.pop().unwrap_or_else(|| {
+            self.next += 1 << self.shift;
+            Phys::new(self.next)
+        });
         self.taken += 1;
         m.clear_table(page);
         self.counts.insert(page.raw(), 0);
@@ -38,6 +42,7 @@ impl<M: Machine> Frames<M> for Bottomless {
     fn give(&mut self, _m: &mut M, table: Phys) {
         assert_eq!(self.counts.remove(&table.raw()).map(|_| ()), Some(()));
         self.taken -= 1;
+        self.free.push(table);
     }
 
     fn count(&mut self, table: Phys, change: i32) -> usize {
