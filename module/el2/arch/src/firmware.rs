@@ -129,7 +129,7 @@ pub fn soft_restart_refused() {
 /// The host's SMC. The frame already goes on behind it.
 pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
     let x = &mut frame.x;
-    match Smc::classify(imm, x[0], x[1]) {
+    match Smc::classify(imm, x[0]) {
         Smc::Refuse {
             result,
             clears_x4_to_x7,
