@@ -11,7 +11,7 @@ use mvirt_abi::{
     META_BYTES_PER_PAGE, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Ipa, Phys};
-use mvirt_hyp::memory::{Access, Boot, Chunks, Memory, Outcome};
+use mvirt_hyp::memory::{Boot, Chunks, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::El2Map;
 use mvirt_hyp::pgtable::BootFrames;
@@ -62,13 +62,13 @@ pub fn call(frame: &mut Frame, call: Call) {
     }
 }
 
-/// A stage-2 fault of the host. `false` if the host has no right to the access.
-pub fn host_fault(ipa: u64, access: Access) -> bool {
+/// A stage-2 fault of the host. `false` if the host has no right to the address.
+pub fn host_fault(ipa: u64) -> bool {
     let mut state = MEMORY.lock();
     let Some(memory) = state.memory.as_mut() else {
         return false;
     };
-    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), access) {
+    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa)) {
         Outcome::Mapped | Outcome::Retry => true,
         Outcome::Denied(_) => false,
     }

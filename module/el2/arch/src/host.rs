@@ -7,7 +7,6 @@ use core::sync::atomic::Ordering;
 
 use mvirt_abi::Stat;
 use mvirt_hyp::cpu::Feature;
-use mvirt_hyp::memory;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
 use mvirt_hyp::trap::{
@@ -109,17 +108,12 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         },
         FaultAddress::None => None,
     };
-    let access = match abort.access {
-        Access::Fetch => memory::Access::Fetch,
-        Access::Read => memory::Access::Read,
-        Access::Write => memory::Access::Write,
-    };
     // What no mapping mends is not the logic's to judge.
     let mendable = matches!(
         abort.fault,
         Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
     );
-    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, access)) {
+    if mendable && ipa.is_some_and(calls::host_fault) {
         this.count(Stat::TrapFaultMapped);
     } else {
         this.count(Stat::TrapFaultDenied);
