@@ -13,7 +13,7 @@ use mvirt_hyp::trap::{
     Abort, Access, Exception, Fault, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
 };
 
-use crate::cpu::{id_regs, set_tvm, PerCpu, HCR_TVM};
+use crate::cpu::{icc_sre, id_regs, set_tvm, PerCpu, HCR_TVM};
 use crate::entry::Frame;
 use crate::sysreg::*;
 use crate::{calls, firmware};
@@ -77,7 +77,7 @@ fn hvc(this: &PerCpu, frame: &mut Frame, imm: u16) {
                 firmware::soft_restart_refused();
             }
             match call.answer() {
-                StubAnswer::IchVtr if id_regs().has(Feature::Gicv3) => {
+                StubAnswer::IchVtr if icc_sre(&id_regs()) & 1 == 1 => {
                     frame.x[0] = 0;
                     // ICH_VTR_EL2.
                     frame.x[1] = read_sysreg!("s3_4_c12_c11_1");
