@@ -132,6 +132,8 @@ calls! {
     /// Donates `nr` contiguous pages of the host to EL2's pool of table pages.
     Run 7 PoolDonate as pool_donate(pfn, nr) -> (pool_pages);
     /// Takes one free page back from the pool, scrubbed, if more than the reserve are free.
+    /// [`Error::NoEntry`] if the host has donated none that is still here; [`Error::NoMemory`] if no
+    /// more than the reserve is free; [`Error::Busy`] while what it donated is in use as tables.
     Run 8 PoolReclaim as pool_reclaim() -> (pfn, pool_pages);
     /// Shares a page of the host with EL2, which may read and write it from then on.
     Run 9 Share as share(pfn) -> ();

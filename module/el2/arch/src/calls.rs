@@ -13,7 +13,7 @@ use mvirt_abi::{
     META_BYTES_PER_PAGE, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Ipa, Phys};
-use mvirt_hyp::memory::{Access, Boot, Chunks, Memory, Outcome};
+use mvirt_hyp::memory::{Boot, Chunks, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::El2Map;
 use mvirt_hyp::pgtable::BootFrames;
@@ -74,8 +74,8 @@ pub fn call(frame: &mut Frame, call: Call) {
     }
 }
 
-/// A stage-2 fault of the host. `false` if the host has no right to the access.
-pub fn host_fault(ipa: u64, access: Access) -> bool {
+/// A stage-2 fault of the host. `false` if the host has no right to the address.
+pub fn host_fault(ipa: u64) -> bool {
     let mut state = MEMORY.lock();
     let Some(memory) = state.memory.as_mut() else {
         return false;
@@ -85,7 +85,7 @@ pub fn host_fault(ipa: u64, access: Access) -> bool {
     if BROKEN.load(Ordering::Acquire) && memory.ram().range_of(ipa >> PAGE_SHIFT).is_some() {
         return false;
     }
-    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), access) {
+    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa)) {
         Outcome::Mapped | Outcome::Retry => true,
         Outcome::Denied(_) => false,
     }
@@ -119,7 +119,7 @@ pub fn with_host_ram<R>(f: impl FnOnce(&dyn Fn(u64) -> bool) -> R) -> R {
 pub fn check_invariants() {
     let state = MEMORY.lock();
     if let Some(memory) = state.memory.as_ref() {
-        if let Err(violation) = memory.check(&Physical::linear()) {
+        if let Err(violation) = memory.check_tables(&Physical::linear()) {
             panic!("invariant broken: {violation:?}");
         }
     }

@@ -419,12 +419,23 @@ pub fn set_tvm(on: bool) {
     isb();
 }
 
+/// ICC_SRE_EL2, 0 on a CPU without the GIC's System registers: without bit 0, SRE, the ICH_*
+/// registers are UNDEFINED.
+pub fn icc_sre(ids: &IdRegs) -> u64 {
+    if ids.has(Feature::Gicv3) {
+        read_sysreg!("s3_4_c12_c9_5")
+    } else {
+        0
+    }
+}
+
 /// Reads the `index`th kept register of this CPU as it is now.
 pub fn read_kept(index: u64) -> Result<(u64, u64), Error> {
     let index = usize::try_from(index).map_err(|_| Error::NoEntry)?;
     let register = *Kept::ALL.get(index).ok_or(Error::NoEntry)?;
+    let ids = id_regs();
     let (hcr, cptr) = (read_sysreg!("hcr_el2"), read_sysreg!("cptr_el2"));
-    if !register.present(&id_regs(), hcr, cptr) {
+    if !register.present(&ids, hcr, cptr, icc_sre(&ids)) {
         return Err(Error::NotSupported);
     }
     Ok((register.encoding().in_instruction(), kept::read(register)))

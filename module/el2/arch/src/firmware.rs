@@ -10,7 +10,7 @@ use core::arch::asm;
 use mvirt_abi::{Error, Stat, MAX_CPUS};
 use mvirt_hyp::errata::{Support, Workarounds, WORKAROUND_1, WORKAROUND_3};
 use mvirt_hyp::psci::{Action, Firmware, Relay, State};
-use mvirt_hyp::smccc::Smc;
+use mvirt_hyp::smccc::{Smc, FFA_RXTX_UNMAP};
 
 use crate::cpu::{self, PerCpu};
 use crate::entry::Frame;
@@ -106,6 +106,9 @@ pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
         extended_state: version >= 0x1_0000 && features > 0 && features & 2 != 0,
         entry: boot::cpu_on_entry(),
     };
+    // The firmware must not go on writing to buffers that the host may give to EL2 from now on. It
+    // answers an error where there is no FF-A or nothing is mapped, and then there is nothing to end.
+    call4([u64::from(FFA_RXTX_UNMAP), 0, 0, 0]);
     let mut relay = Relay::new(mpidrs, firmware).map_err(|_| Error::Invalid)?;
     for (slot, cpu) in PerCpu::all().iter().enumerate().take(mpidrs.len()) {
         if cpu.phase() != cpu::Phase::Outside && !relay.adopt(slot) {
@@ -134,7 +137,7 @@ pub fn soft_restart_refused() {
 /// The host's SMC. The frame already goes on behind it.
 pub fn smc(this: &PerCpu, frame: &mut Frame, imm: u16) {
     let x = &mut frame.x;
-    match Smc::classify(imm, x[0], x[1]) {
+    match Smc::classify(imm, x[0]) {
         Smc::Refuse {
             result,
             clears_x4_to_x7,

@@ -7,14 +7,13 @@ use core::sync::atomic::Ordering;
 
 use mvirt_abi::Stat;
 use mvirt_hyp::cpu::Feature;
-use mvirt_hyp::memory;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
 use mvirt_hyp::trap::{
     Abort, Access, Exception, Fault, FaultAddress, FaultRegisters, Host, SysregAccess, Trap,
 };
 
-use crate::cpu::{id_regs, set_tvm, PerCpu, HCR_TVM};
+use crate::cpu::{icc_sre, id_regs, set_tvm, PerCpu, HCR_TVM};
 use crate::entry::Frame;
 use crate::sysreg::*;
 use crate::{calls, firmware};
@@ -85,7 +84,7 @@ fn hvc(this: &PerCpu, frame: &mut Frame, imm: u16) {
                 firmware::soft_restart_refused();
             }
             match call.answer() {
-                StubAnswer::IchVtr if id_regs().has(Feature::Gicv3) => {
+                StubAnswer::IchVtr if icc_sre(&id_regs()) & 1 == 1 => {
                     frame.x[0] = 0;
                     // ICH_VTR_EL2.
                     frame.x[1] = read_sysreg!("s3_4_c12_c11_1");
@@ -116,17 +115,12 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         },
         FaultAddress::None => None,
     };
-    let access = match abort.access {
-        Access::Fetch => memory::Access::Fetch,
-        Access::Read => memory::Access::Read,
-        Access::Write => memory::Access::Write,
-    };
     // What no mapping mends is not the logic's to judge.
     let mendable = matches!(
         abort.fault,
         Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
     );
-    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, access)) {
+    if mendable && ipa.is_some_and(calls::host_fault) {
         this.count(Stat::TrapFaultMapped);
     } else {
         this.count(Stat::TrapFaultDenied);

@@ -4,6 +4,11 @@
 //! An SMC of the host is trapped (HCR_EL2.TSC). PSCI goes to the relay (`psci`). Refused are the
 //! calls by which the firmware would enter Non-secure EL2 at an address of the host's choice, or
 //! would give memory away that the host does not own. The rest is forwarded with x0 to x17.
+//!
+//! FF-A is refused as a whole, not only where it maps or shares: buffers and shares that were made
+//! before take-over are still in force in the firmware, and a call that names no address, such as
+//! FFA_PARTITION_INFO_GET or a message, then writes to a page that EL2 may own by now.
+//!
 //! The decision is made on the function identifier as the firmware reads it: W0, without the
 //! hint bit, and with the reserved bits required to be zero, so that no two spellings of one
 //! call are told apart here and taken for the same there.
@@ -56,12 +61,10 @@ pub enum Refusal {
     Immediate,
     /// A fast call with reserved bits set.
     ReservedBits,
-    /// FF-A: shares, lends or donates memory, or maps buffers.
-    FfaMemory,
-    /// FF-A: registers an entry point.
-    FfaEntryPoint,
-    /// FFA_FEATURES of a call that is refused.
-    FfaFeatures,
+    /// FF-A: reads and writes buffers that EL2 knows nothing of.
+    Ffa,
+    /// FFA_VERSION, whose error has a shape of its own: there is no FF-A.
+    FfaVersion,
     /// SDEI: the firmware enters its handlers at EL2.
     Sdei,
     /// DRTM: launches a payload at EL2.
@@ -74,12 +77,11 @@ pub enum Refusal {
 
 impl Refusal {
     /// All, for the documentation and for tests.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 8] = [
         Refusal::Immediate,
         Refusal::ReservedBits,
-        Refusal::FfaMemory,
-        Refusal::FfaEntryPoint,
-        Refusal::FfaFeatures,
+        Refusal::Ffa,
+        Refusal::FfaVersion,
         Refusal::Sdei,
         Refusal::Drtm,
         Refusal::FirmwareActivation,
@@ -87,14 +89,20 @@ impl Refusal {
     ];
 }
 
+/// FF-A's share of the standard secure services (DEN0028).
+const FFA: core::ops::RangeInclusive<u32> = 0x60..=0xef;
 const FFA_ERROR: u64 = 0x8400_0060;
-const FFA_FEATURES: u32 = 0x64;
+const FFA_VERSION: u32 = 0x63;
 /// NOT_SUPPORTED in FF-A, a 32-bit code in W2.
 const FFA_NOT_SUPPORTED: u64 = 0xffff_ffff;
 
+/// The function identifier of FFA_RXTX_UNMAP, by which EL2 can have the firmware forget the buffers
+/// that the host registered before take-over. W1 bits 31:16: the partition, 0 for the caller.
+pub const FFA_RXTX_UNMAP: u32 = 0x8400_0067;
+
 impl Smc {
-    /// Classifies `smc #imm` with `x0` and `x1`.
-    pub fn classify(imm: u16, x0: u64, x1: u64) -> Smc {
+    /// Classifies `smc #imm` with `x0`.
+    pub fn classify(imm: u16, x0: u64) -> Smc {
         if imm != 0 {
             return refuse(Refusal::Immediate);
         }
@@ -112,7 +120,7 @@ impl Smc {
         if let Some(psci) = Identifier::decode(id) {
             return Smc::Psci(psci);
         }
-        match standard_number(id).and_then(|n| refusal(n, x1)) {
+        match standard_number(id).and_then(refusal) {
             Some(why) => refuse(why),
             None => forward,
         }
@@ -127,12 +135,11 @@ fn standard_number(id: u32) -> Option<u32> {
 
 /// Whether and why a standard secure service is refused. Both forms of a number are: what a form
 /// that is not specified does, is the firmware's choice.
-fn refusal(number: u32, x1: u64) -> Option<Refusal> {
+fn refusal(number: u32) -> Option<Refusal> {
     match number {
         0x20..=0x3f => Some(Refusal::Sdei),
-        FFA_FEATURES => ffa_features_refused(x1).then_some(Refusal::FfaFeatures),
-        _ if is_ffa_memory(number) => Some(Refusal::FfaMemory),
-        FFA_SECONDARY_EP_REGISTER => Some(Refusal::FfaEntryPoint),
+        FFA_VERSION => Some(Refusal::FfaVersion),
+        _ if FFA.contains(&number) => Some(Refusal::Ffa),
         0x110..=0x12f => Some(Refusal::Drtm),
         0x150..=0x1cf => Some(Refusal::Realm),
         0x2e0..=0x2ff => Some(Refusal::FirmwareActivation),
@@ -140,26 +147,9 @@ fn refusal(number: u32, x1: u64) -> Option<Refusal> {
     }
 }
 
-const FFA_SECONDARY_EP_REGISTER: u32 = 0x87;
-
-/// FF-A's calls that map buffers or change who may access memory:
-/// RXTX_MAP, RXTX_UNMAP; MEM_DONATE, LEND, SHARE, RETRIEVE_REQ, RETRIEVE_RESP, RELINQUISH,
-/// RECLAIM, OP_PAUSE, OP_RESUME, FRAG_RX, FRAG_TX; MEM_PERM_GET, MEM_PERM_SET.
-const fn is_ffa_memory(number: u32) -> bool {
-    matches!(number, 0x66 | 0x67 | 0x71..=0x7b | 0x88 | 0x89)
-}
-
-/// FFA_FEATURES takes a function identifier in W1, or a feature identifier with bit 31 clear.
-fn ffa_features_refused(x1: u64) -> bool {
-    let id = (x1 & 0xffff_ffff) as u32;
-    id & FAST != 0
-        && standard_number(id & !(RESERVED | SVE_HINT))
-            .is_some_and(|n| is_ffa_memory(n) || n == FFA_SECONDARY_EP_REGISTER)
-}
-
 fn refuse(why: Refusal) -> Smc {
     match why {
-        Refusal::FfaMemory | Refusal::FfaEntryPoint | Refusal::FfaFeatures => Smc::Refuse {
+        Refusal::Ffa => Smc::Refuse {
             why,
             // w0 = FFA_ERROR, w1 = 0 (no target), w2 = the code.
             result: [FFA_ERROR, 0, FFA_NOT_SUPPORTED, 0],
@@ -168,7 +158,7 @@ fn refuse(why: Refusal) -> Smc {
         _ => Smc::Refuse {
             why,
             result: [NOT_SUPPORTED, 0, 0, 0],
-            clears_x4_to_x7: false,
+            clears_x4_to_x7: why == Refusal::FfaVersion,
         },
     }
 }

@@ -190,13 +190,19 @@ pub const fn host_hcr(found: u64, fwb: bool, watch: bool) -> u64 {
 
 /// HCR_EL2.E2H.
 const HCR_E2H: u64 = 1 << 34;
+/// ICC_SRE_EL2.SRE.
+const ICC_SRE: u64 = 1 << 0;
 
 impl Kept {
-    /// Whether a CPU has the register and EL2 can reach it, with HCR_EL2 and CPTR_EL2 as they are.
+    /// Whether a CPU has the register and EL2 can reach it, with HCR_EL2, CPTR_EL2 and ICC_SRE_EL2
+    /// (`sre`; 0 on a CPU without it) as they are.
     ///
     /// A kernel that was told to ignore SVE or SME (`arm64.nosve`, `arm64.nosme`) leaves the traps
     /// in CPTR_EL2 set. EL2's own access would trap too, and the host needs no value there.
-    pub const fn present(self, ids: &IdRegs, hcr: u64, cptr: u64) -> bool {
+    ///
+    /// Firmware that runs the GIC as a GICv2 leaves ICC_SRE_EL2.SRE 0, and ICH_HCR_EL2 is then
+    /// UNDEFINED at EL2. SRE may be RAZ/WI, so what is written to it decides nothing.
+    pub const fn present(self, ids: &IdRegs, hcr: u64, cptr: u64, sre: u64) -> bool {
         if !ids.has(self.feature()) {
             return false;
         }
@@ -204,6 +210,7 @@ impl Kept {
         match self {
             Kept::Zcr => !traps(cptr, e2h, 8, 16),
             Kept::Smcr => !traps(cptr, e2h, 12, 24),
+            Kept::IchHcr => sre & ICC_SRE != 0,
             _ => true,
         }
     }

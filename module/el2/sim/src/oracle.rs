@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use mvirt_abi::{Error, PhysRange};
-use mvirt_hyp::memory::{Access, Denied, MAX_DONATION};
+use mvirt_hyp::memory::{Denied, MAX_DONATION};
 
 /// What the model knows of a page that is not the host's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,17 +72,11 @@ impl Oracle {
     }
 
     /// What becomes of an access of the host.
-    pub fn access(&self, ipa: u64, access: Access) -> Result<(), Denied> {
+    pub fn access(&self, ipa: u64) -> Result<(), Denied> {
         let pfn = ipa >> self.shift;
         if ipa >= self.limit {
             Err(Denied::Beyond)
-        } else if !self.is_ram(pfn) {
-            if access == Access::Fetch {
-                Err(Denied::Fetch)
-            } else {
-                Ok(())
-            }
-        } else if self.host_may_access(pfn) {
+        } else if !self.is_ram(pfn) || self.host_may_access(pfn) {
             Ok(())
         } else {
             Err(Denied::Owned)

@@ -6,12 +6,13 @@ use mvirt_abi::{
     META_BYTES_PER_PAGE, META_CHUNK, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Granule, Ipa, Level, Linear, Phys, Va};
-use mvirt_hyp::memory::{Access, Boot, Denied, Memory, Outcome};
+use mvirt_hyp::memory::{Boot, Denied, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::{Access as El2Access, El2Map, Memory as El2Memory, Regime};
-use mvirt_hyp::pgtable::stage2::{is_executable, Shape};
-use mvirt_hyp::pgtable::BootFrames;
+use mvirt_hyp::pgtable::stage2::Shape;
+use mvirt_hyp::pgtable::{Attrs, BootFrames};
 use mvirt_hyp::pool::BootPool;
+use mvirt_hyp::trap::Access;
 
 use crate::machine::{FakeMachine, Fault};
 
@@ -253,12 +254,10 @@ impl<G: Granule> Rig<'_, G> {
     pub fn access(&mut self, cpu: usize, ipa: u64, access: Access) -> Result<Phys, Denied> {
         for _ in 0..2 {
             match self.m.host_translate(cpu, Ipa::new(ipa)) {
-                Some((phys, attrs)) if access != Access::Fetch || is_executable(attrs) => {
-                    return Ok(phys);
-                }
+                Some((phys, attrs)) if grants(attrs, access) => return Ok(phys),
                 _ => (),
             }
-            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa), access);
+            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa));
             self.settle();
             if let Outcome::Denied(why) = outcome {
                 return Err(why);
@@ -281,5 +280,16 @@ impl<G: Granule> Rig<'_, G> {
     pub fn check(&self) {
         assert_eq!(self.memory.check_tables(&self.m), Ok(()));
         assert_eq!(self.memory.check(&self.m), Ok(()));
+    }
+}
+
+/// Whether hardware lets an access through a leaf of stage 2: S2AP in 7:6, XN\[1:0\] in 54:53, of
+/// which only 0b00 lets both EL1 and EL0 fetch (Arm ARM D8.4).
+fn grants(attrs: Attrs, access: Access) -> bool {
+    let (readable, writable) = (attrs.bits() & 0b01 << 6 != 0, attrs.bits() & 0b10 << 6 != 0);
+    match access {
+        Access::Read => readable,
+        Access::Write => writable,
+        Access::Fetch => readable && attrs.bits() & 0b11 << 53 == 0,
     }
 }

@@ -16,20 +16,9 @@ use super::ram::Pages;
 use super::{must, Memory};
 use crate::addr::{Granule, Ipa, Level};
 use crate::machine::Machine;
-use crate::pgtable::stage2::{is_executable, Memory as Kind};
+use crate::pgtable::stage2::Memory as Kind;
 use crate::pgtable::View;
 use crate::pool::Pool;
-
-/// What the host tried. A walk of its stage 1 is a read, or a write where hardware sets flags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// A load.
-    Read,
-    /// A store.
-    Write,
-    /// An instruction fetch.
-    Fetch,
-}
 
 /// What became of a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,24 +38,20 @@ pub enum Denied {
     Beyond,
     /// The page is not the host's.
     Owned,
-    /// It is a fetch, and the address is not RAM.
-    Fetch,
 }
 
 impl<G: Granule> Memory<'_, G> {
     /// Serves a translation or permission fault at stage 2 of the host.
     ///
     /// Faults of other kinds (address size, alignment, TLB conflict, external abort) are not mended
-    /// by a mapping and are not for this function.
-    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa, access: Access) -> Outcome {
+    /// by a mapping and are not for this function. What was tried does not count: whatever is mapped
+    /// is mapped with every right.
+    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa) -> Outcome {
         let Some(entry) = self.host.walk(m, ipa) else {
             return Outcome::Denied(Denied::Beyond);
         };
-        if let View::Leaf { attrs, .. } = entry.view {
-            return match access {
-                Access::Fetch if !is_executable(attrs) => Outcome::Denied(Denied::Fetch),
-                _ => Outcome::Retry,
-            };
+        if let View::Leaf { .. } = entry.view {
+            return Outcome::Retry;
         }
         let pfn = ipa.pfn::<G>();
         let kind = match self.pages.ram().range_of(pfn) {
@@ -79,7 +64,6 @@ impl<G: Granule> Memory<'_, G> {
                 return Outcome::Denied(Denied::Owned);
             }
             Some(_) => Kind::Ram,
-            None if access == Access::Fetch => return Outcome::Denied(Denied::Fetch),
             None => Kind::Mmio,
         };
         self.map_around(m, ipa, kind, entry.level);

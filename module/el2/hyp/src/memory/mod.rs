@@ -39,7 +39,7 @@ use crate::pool::Pool;
 
 pub use boot::Boot;
 pub use check::Violation;
-pub use fault::{Access, Denied, Outcome};
+pub use fault::{Denied, Outcome};
 pub use pages::{Chunks, PageMap, PAGES_PER_CHUNK};
 pub use ram::{Pages, Ram};
 pub use transition::MAX_DONATION;

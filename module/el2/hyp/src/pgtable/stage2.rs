@@ -3,6 +3,9 @@
 //!
 //! The stage leaves the attributes of the host's stage 1 in force: it says Normal write-back for
 //! everything, MMIO included, so that the combination is what stage 1 asked for (Arm ARM D8.6.5).
+//! Nor does it take a right away from what it maps. Execute-never for what is not RAM would protect
+//! the host from itself only, whose stage 1 says XN for devices; and it would deny code that lies
+//! outside of what EL2 knows as RAM: the runtime services of EFI, and memory that was hot-added.
 
 use mvirt_abi::Error;
 
@@ -18,31 +21,27 @@ const MEMATTR_AS_STAGE1: u64 = 0b0111 << 2;
 const S2AP_READ_WRITE: u64 = 0b11 << 6;
 const SH_INNER: u64 = 0b11 << 8;
 const AF: u64 = 1 << 10;
-/// XN\[1:0\] in 54:53: 0b10 denies execution at EL1 and EL0, with and without FEAT_XNX.
-const XN: u64 = 0b10 << 53;
+/// A bit reserved for software (Arm ARM D8.3.2): the leaf is not RAM. What is one and what is the
+/// other then never joins to one block, so that no leaf crosses the end of a range of RAM.
+const NOT_RAM: u64 = 1 << 56;
 
 /// What an address of the host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// RAM: read, write, execute.
+    /// RAM that EL2 was told of.
     Ram,
-    /// Anything else: read and write. Fetching from a device is never meant.
+    /// Anything else, not only devices.
     Mmio,
 }
 
-/// The attributes of the host's memory; `fwb` is HCR_EL2.FWB.
+/// The attributes of the host's memory: read, write, and execute. `fwb` is HCR_EL2.FWB.
 pub const fn attrs(memory: Memory, fwb: bool) -> Attrs {
     let memattr = if fwb { MEMATTR_AS_STAGE1 } else { MEMATTR_WB };
-    let xn = match memory {
+    let software = match memory {
         Memory::Ram => 0,
-        Memory::Mmio => XN,
+        Memory::Mmio => NOT_RAM,
     };
-    Attrs::new(memattr | S2AP_READ_WRITE | SH_INNER | AF | xn)
-}
-
-/// Whether the host may execute through a leaf with these attributes.
-pub const fn is_executable(attrs: Attrs) -> bool {
-    attrs.bits() & XN == 0
+    Attrs::new(memattr | S2AP_READ_WRITE | SH_INNER | AF | software)
 }
 
 /// The host's stage 2.

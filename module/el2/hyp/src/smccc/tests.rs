@@ -9,8 +9,8 @@ use super::*;
 use crate::doc_check::check_table;
 use crate::psci::Function;
 
-fn why(x0: u64, x1: u64) -> Option<Refusal> {
-    match Smc::classify(0, x0, x1) {
+fn why(x0: u64) -> Option<Refusal> {
+    match Smc::classify(0, x0) {
         Smc::Refuse { why, .. } => Some(why),
         _ => None,
     }
@@ -18,9 +18,7 @@ fn why(x0: u64, x1: u64) -> Option<Refusal> {
 
 /// Every fast call of the standard service in both forms that is refused.
 fn refused_numbers(form: u64) -> Vec<u64> {
-    (0..=0xffff)
-        .filter(|n| why(form | n, 0).is_some())
-        .collect()
+    (0..=0xffff).filter(|n| why(form | n).is_some()).collect()
 }
 
 #[test]
@@ -33,19 +31,14 @@ fn psci_goes_to_the_relay() {
                 smc64,
             });
             assert_eq!(
-                Smc::classify(0, u64::from(id), 0),
+                Smc::classify(0, u64::from(id)),
                 expected,
                 "{}",
                 function.name()
             );
             // The SVE hint and the upper half of x0 are no part of the identifier.
             let spelled = 0xdead_beef_0000_0000 | u64::from(id | SVE_HINT);
-            assert_eq!(
-                Smc::classify(0, spelled, 0),
-                expected,
-                "{}",
-                function.name()
-            );
+            assert_eq!(Smc::classify(0, spelled), expected, "{}", function.name());
         }
     }
     for id in [
@@ -56,20 +49,18 @@ fn psci_goes_to_the_relay() {
         0xc400_001f,
     ] {
         assert_eq!(
-            Smc::classify(0, id, 0),
+            Smc::classify(0, id),
             Smc::Psci(Identifier::Unknown),
             "{id:#x}"
         );
     }
-    assert_eq!(Smc::classify(0, 0x8400_0020, 0), refuse(Refusal::Sdei));
+    assert_eq!(Smc::classify(0, 0x8400_0020), refuse(Refusal::Sdei));
 }
 
 #[test]
 fn exactly_these_standard_services_are_refused() {
     let mut expected: Vec<u64> = (0x20..=0x3f).collect();
-    expected.extend([0x66, 0x67]);
-    expected.extend(0x71..=0x7b);
-    expected.extend([0x87, 0x88, 0x89]);
+    expected.extend(0x60..=0xef);
     expected.extend(0x110..=0x12f);
     expected.extend(0x150..=0x1cf);
     expected.extend(0x2e0..=0x2ff);
@@ -78,51 +69,27 @@ fn exactly_these_standard_services_are_refused() {
 }
 
 #[test]
-fn ff_a_errors_have_ff_a_s_shape() {
-    for id in [
-        0x8400_0066,
-        0xc400_0066,
-        0x8400_0073,
-        0xc400_0072,
-        0x8400_0077,
-        0xc400_0087,
-    ] {
-        let expected = [0x8400_0060, 0, 0xffff_ffff, 0];
-        match Smc::classify(0, id, 0) {
-            Smc::Refuse {
-                result,
-                clears_x4_to_x7: true,
-                ..
-            } => assert_eq!(result, expected),
-            other => panic!("{id:#x}: {other:?}"),
+fn ff_a_is_gone_and_says_so_in_its_own_shapes() {
+    for number in 0x60..=0xefu64 {
+        for id in [0x8400_0000 | number, 0xc400_0000 | number] {
+            // DEN0077A: FFA_VERSION answers the code itself, everything else FFA_ERROR, target 0
+            // and the code in w2.
+            let expected = if number == 0x63 {
+                [u64::MAX, 0, 0, 0]
+            } else {
+                [0x8400_0060, 0, 0xffff_ffff, 0]
+            };
+            match Smc::classify(0, id) {
+                Smc::Refuse {
+                    result,
+                    clears_x4_to_x7: true,
+                    ..
+                } => assert_eq!(result, expected, "{id:#x}"),
+                other => panic!("{id:#x}: {other:?}"),
+            }
         }
     }
-}
-
-#[test]
-fn ff_a_features_tell_the_truth() {
-    // FFA_FEATURES of a call that is refused, in any spelling.
-    for x1 in [
-        0x8400_0066,
-        0xc400_0066,
-        0x8400_0073,
-        0xc400_0087,
-        0xc401_0071,
-        0x1_8400_0071,
-    ] {
-        assert_eq!(why(0x8400_0064, x1), Some(Refusal::FfaFeatures), "{x1:#x}");
-    }
-    // Of a call that is forwarded, of a feature identifier, of something that is not FF-A.
-    for x1 in [
-        0x8400_0063,
-        0xc400_006f,
-        0x1,
-        0x71,
-        0x8000_0071,
-        0x0400_0071,
-    ] {
-        assert_eq!(why(0x8400_0064, x1), None, "{x1:#x}");
-    }
+    assert_eq!(why(u64::from(FFA_RXTX_UNMAP)), Some(Refusal::Ffa));
 }
 
 #[test]
@@ -133,8 +100,8 @@ fn other_owners_are_forwarded() {
         0x8200_0071,    // SiP, with a number that FF-A uses
         0xc300_0025,    // OEM
         0x8400_0053,    // TRNG_RND32
-        0x8400_0063,    // FFA_VERSION
-        0x8400_006f,    // FFA_MSG_SEND_DIRECT_REQ
+        0x8400_005f,    // Management Mode, the last number before FF-A
+        0x8400_00f0,    // the Errata Management ABI, the first number after FF-A
         0xb200_0001,    // Trusted OS
         0x3200_0004,    // Trusted OS, yielding
         0x0400_0071,    // yielding: not FF-A
@@ -142,9 +109,9 @@ fn other_owners_are_forwarded() {
         0xc600_a000,    // mvirt's own calls are HVCs
     ];
     for id in ids {
-        assert_eq!(Smc::classify(0, id, 0), Smc::Forward { x0: id }, "{id:#x}");
+        assert_eq!(Smc::classify(0, id), Smc::Forward { x0: id }, "{id:#x}");
     }
-    let upper = Smc::classify(0, 0xffff_ffff_8000_0000, 7);
+    let upper = Smc::classify(0, 0xffff_ffff_8000_0000);
     assert_eq!(upper, Smc::Forward { x0: 0x8000_0000 });
 }
 
@@ -153,17 +120,17 @@ fn no_second_spelling() {
     for bit in 17..24 {
         for id in [0x8400_0003u64, 0xc400_0073, 0xc400_0021, 0x8200_0000] {
             assert_eq!(
-                why(id | 1 << bit, 0),
+                why(id | 1 << bit),
                 Some(Refusal::ReservedBits),
                 "{id:#x} bit {bit}"
             );
         }
     }
     // The hint does not hide a refused call.
-    assert_eq!(why(0xc401_0071, 0), Some(Refusal::FfaMemory));
-    assert_eq!(why(0xc401_0021, 0), Some(Refusal::Sdei));
+    assert_eq!(why(0xc401_0071), Some(Refusal::Ffa));
+    assert_eq!(why(0xc401_0021), Some(Refusal::Sdei));
     for imm in [1, 0x8000, 0xffff] {
-        match Smc::classify(imm, 0x8400_0000, 0) {
+        match Smc::classify(imm, 0x8400_0000) {
             Smc::Refuse {
                 why: Refusal::Immediate,
                 result,
@@ -206,7 +173,7 @@ fn hvc() {
 /// Ranges of numbers of the standard service that are refused for one reason.
 fn refused_ranges(reason: Refusal) -> String {
     let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for n in (0..=0xffff).filter(|n| why(0x8400_0000 | n, 0x8400_0066) == Some(reason)) {
+    for n in (0..=0xffff).filter(|n| why(0x8400_0000 | n) == Some(reason)) {
         match ranges.last_mut() {
             Some((_, last)) if *last + 1 == n => *last = n,
             _ => ranges.push((n, n)),
@@ -230,9 +197,8 @@ fn the_documentation_shows_what_is_refused() {
         let what = match reason {
             Refusal::Immediate => "SMC with an immediate that is not 0",
             Refusal::ReservedBits => "Fast call with bits 23:17 set",
-            Refusal::FfaMemory => "FF-A: RXTX_MAP, RXTX_UNMAP, MEM_*",
-            Refusal::FfaEntryPoint => "FF-A: SECONDARY_EP_REGISTER",
-            Refusal::FfaFeatures => "FF-A: FEATURES of one of those",
+            Refusal::Ffa => "FF-A",
+            Refusal::FfaVersion => "FF-A: FFA_VERSION",
             Refusal::Sdei => "SDEI",
             Refusal::Drtm => "DRTM",
             Refusal::FirmwareActivation => "Live firmware activation",
@@ -244,7 +210,7 @@ fn the_documentation_shows_what_is_refused() {
         };
         let answer = match refuse(reason) {
             Smc::Refuse {
-                clears_x4_to_x7: true,
+                result: [0x8400_0060, ..],
                 ..
             } => "FFA_ERROR, w2 = NOT_SUPPORTED",
             _ => "NOT_SUPPORTED",

@@ -56,9 +56,9 @@ impl Snapshot {
             midr: ids.midr(),
         };
         // Their rows come before those that depend on them.
-        let (mut hcr, mut cptr) = (0, 0);
+        let (mut hcr, mut cptr, mut sre) = (0, 0, 0);
         for (n, (&kept, value)) in Kept::ALL.iter().zip(&mut snapshot.values).enumerate() {
-            if !kept.present(ids, hcr, cptr) {
+            if !kept.present(ids, hcr, cptr, sre) {
                 continue;
             }
             *value = read(kept);
@@ -66,6 +66,7 @@ impl Snapshot {
             match kept {
                 Kept::Hcr => hcr = *value,
                 Kept::Cptr => cptr = *value,
+                Kept::IccSre => sre = *value,
                 _ => {}
             }
         }
@@ -108,9 +109,10 @@ impl Snapshot {
     fn wanted<'a>(&'a self, this: &'a This) -> impl Iterator<Item = &'static Kept> + 'a {
         let hcr = self.get(Kept::Hcr).unwrap_or(0);
         let cptr = self.get(Kept::Cptr).unwrap_or(0);
+        let sre = self.get(Kept::IccSre).unwrap_or(0);
         Kept::ALL
             .iter()
-            .filter(move |kept| kept.present(&this.ids, hcr, cptr))
+            .filter(move |kept| kept.present(&this.ids, hcr, cptr, sre))
     }
 }
 

@@ -126,7 +126,8 @@ fn an_old_core_has_the_base_registers_only() {
     let mut read = Vec::new();
     Snapshot::take(&a72(), |kept| {
         read.push(kept);
-        0
+        // ICC_SRE_EL2.SRE, where it is that.
+        1
     });
     let expected = [
         Kept::Hcr,
@@ -174,6 +175,34 @@ fn a_trapped_vector_length_is_not_touched() {
         };
         assert_eq!((has(Kept::Zcr), has(Kept::Smcr)), (zcr, smcr), "{case:x?}");
     }
+}
+
+#[test]
+fn a_gic_that_runs_as_a_gicv2_is_left_alone() {
+    // SRE with the other bits set, and without any.
+    for (sre, there) in [(0xe, false), (0xf, true), (0, false), (1, true)] {
+        let mut other = reader(0, CPTR);
+        let mut read = Vec::new();
+        let snapshot = Snapshot::take(&max(), |kept| {
+            read.push(kept);
+            match kept {
+                Kept::IccSre => sre,
+                _ => other(kept),
+            }
+        });
+        assert_eq!(read.contains(&Kept::IchHcr), there, "{sre:#x}");
+        let this = this(max());
+        let written = steps(&snapshot, &this);
+        let has = |k| {
+            written
+                .iter()
+                .any(|s| matches!(s, Step::Write(kept, _) if *kept == k))
+        };
+        assert!(has(Kept::IccSre), "{sre:#x}");
+        assert_eq!(has(Kept::IchHcr), there, "{sre:#x}");
+    }
+    let gicv2 = IdRegs { pfr0: 0, ..a72() };
+    assert!(!Kept::IchHcr.present(&gicv2, 0, CPTR, 1));
 }
 
 #[test]

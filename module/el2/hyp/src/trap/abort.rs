@@ -6,7 +6,17 @@
 
 use super::Unknown;
 use crate::cpu::bits;
-pub use crate::memory::Access;
+
+/// What the host tried. A walk of its stage 1 is a read, or a write where hardware sets flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A load.
+    Read,
+    /// A store.
+    Write,
+    /// An instruction fetch.
+    Fetch,
+}
 
 /// Why an access faulted. Levels are those of the Arm ARM: -2 to 3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,10 +4,11 @@
 use crate::common::{large, small, Layout, GIB, MIB};
 use mvirt_abi::{BootParams, Error, PhysRange, Stat, MAX_META_CHUNKS, MAX_RAM_RANGES, META_CHUNK};
 use mvirt_hyp::addr::{Granule, Level, Phys, K16, K4};
-use mvirt_hyp::memory::{Access, Denied, Ram};
+use mvirt_hyp::memory::{Denied, Ram};
 use mvirt_hyp::page::{Owner, Use};
 use mvirt_hyp::pgtable::stage1::Regime;
 use mvirt_hyp::pool::{BootPool, RESERVE};
+use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::Config;
 
 /// The host reaches both ends and the middle of each range, and nothing of EL2's.

@@ -3,10 +3,11 @@
 
 use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K4};
 use mvirt_hyp::machine::Machine;
-use mvirt_hyp::memory::{Access, Violation};
+use mvirt_hyp::memory::Violation;
 use mvirt_hyp::page::Use;
 use mvirt_hyp::pgtable::stage1::{self, Regime};
 use mvirt_hyp::pgtable::{stage2, Attrs, Desc, Entry};
+use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::{Config, Rig};
 
 use crate::common::small;

@@ -8,10 +8,11 @@
 use crate::common::small;
 use mvirt_abi::{Error, Stat};
 use mvirt_hyp::addr::{Granule, Phys, K16, K4};
-use mvirt_hyp::memory::{Access, Denied, Outcome, MAX_DONATION};
+use mvirt_hyp::memory::{Denied, MAX_DONATION};
 use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::pgtable::View;
 use mvirt_hyp::pool::RESERVE;
+use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::Rig;
 
 /// The states that a page can be in for a call of the host.
@@ -388,9 +389,7 @@ fn denied_is_denied_by_every_access() {
     with_rig(|mut rig, pfn| {
         assert!(rig.memory.pool_donate(&mut rig.m, pfn, 1).is_ok());
         for access in [Access::Read, Access::Write, Access::Fetch] {
-            let ipa = mvirt_hyp::addr::Ipa::new(pfn << 12);
-            let outcome = rig.memory.host_fault(&mut rig.m, ipa, access);
-            assert_eq!(outcome, Outcome::Denied(Denied::Owned));
+            assert_eq!(rig.access(0, pfn << 12, access), Err(Denied::Owned));
         }
         rig.settle();
         rig.check();

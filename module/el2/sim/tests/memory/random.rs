@@ -8,9 +8,9 @@
 use crate::common::{cases, small};
 use mvirt_abi::{Error, PhysRange, Stat};
 use mvirt_hyp::addr::{Granule, Phys, K16, K4};
-use mvirt_hyp::memory::Access;
 use mvirt_hyp::page::Use;
 use mvirt_hyp::pool::RESERVE;
+use mvirt_hyp::trap::Access;
 use mvirt_sim::machine::SECRET;
 use mvirt_sim::oracle::{Oracle, Page};
 use mvirt_sim::rig::{Config, Rig};
@@ -264,7 +264,7 @@ impl<'m, G: Granule> Run<'m, G> {
     /// Answers whether the access went through.
     fn access(&mut self, cpu: usize, ipa: u64, access: Access) -> bool {
         let got = self.rig.access(cpu, ipa, access);
-        let expected = self.oracle.access(ipa, access);
+        let expected = self.oracle.access(ipa);
         assert_eq!(got, expected.map(|()| Phys::new(ipa)));
         if got.is_ok() {
             let page = Phys::new(ipa);
