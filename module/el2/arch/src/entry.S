@@ -107,7 +107,15 @@ el2_cpu_on:
 	ldr	x10, [x9, #{HCR}]
 	msr	hcr_el2, x10
 	isb
-	el2_mmu_on
+	/*
+	 * TCR2_EL2 (FEAT_TCR2, ID_AA64MMFR3_EL1.TCRX) comes out of reset
+	 * UNKNOWN and extends TCR_EL2, which el2_mmu_on is about to use.
+	 */
+	mrs	x10, s3_0_c0_c7_3
+	ubfx	x10, x10, #0, #4
+	cbz	x10, 2f
+	msr	s3_4_c2_c0_3, xzr
+2:	el2_mmu_on
 	el2_go_virtual el2_started
 1:	wfi
 	b	1b

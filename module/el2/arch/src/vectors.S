@@ -24,6 +24,17 @@
 	stp	x2, x3, [sp, #{FRAME_ELR}]
 	.endm
 
+	.macro	restore_x16_up
+	ldr	x30, [sp, #16 * 15]
+	ldp	x28, x29, [sp, #16 * 14]
+	ldp	x26, x27, [sp, #16 * 13]
+	ldp	x24, x25, [sp, #16 * 12]
+	ldp	x22, x23, [sp, #16 * 11]
+	ldp	x20, x21, [sp, #16 * 10]
+	ldp	x18, x19, [sp, #16 * 9]
+	ldp	x16, x17, [sp, #16 * 8]
+	.endm
+
 	/* x0 to x3 are saved: each of these may use them. */
 	.macro	harden_plain
 	.endm
@@ -133,14 +144,7 @@ el2_resume:
 	ldp	x2, x3, [sp, #{FRAME_ELR}]
 	msr	elr_el2, x2
 	msr	spsr_el2, x3
-	ldr	x30, [sp, #16 * 15]
-	ldp	x28, x29, [sp, #16 * 14]
-	ldp	x26, x27, [sp, #16 * 13]
-	ldp	x24, x25, [sp, #16 * 12]
-	ldp	x22, x23, [sp, #16 * 11]
-	ldp	x20, x21, [sp, #16 * 10]
-	ldp	x18, x19, [sp, #16 * 9]
-	ldp	x16, x17, [sp, #16 * 8]
+	restore_x16_up
 	ldp	x14, x15, [sp, #16 * 7]
 	ldp	x12, x13, [sp, #16 * 6]
 	ldp	x10, x11, [sp, #16 * 5]
@@ -167,14 +171,7 @@ el2_exit_release:
 	ldp	x11, x12, [x0, #{FOUND}]
 	ldp	x13, x14, [x0, #{FOUND} + 16]
 	ldr	x9, [x0, #{EXIT_PHYS}]
-	ldr	x30, [sp, #16 * 15]
-	ldp	x28, x29, [sp, #16 * 14]
-	ldp	x26, x27, [sp, #16 * 13]
-	ldp	x24, x25, [sp, #16 * 12]
-	ldp	x22, x23, [sp, #16 * 11]
-	ldp	x20, x21, [sp, #16 * 10]
-	ldp	x18, x19, [sp, #16 * 9]
-	ldp	x16, x17, [sp, #16 * 8]
+	restore_x16_up
 	ldp	x6, x7, [sp, #16 * 3]
 	ldp	x4, x5, [sp, #16 * 2]
 	ldp	x2, x3, [sp, #16 * 1]

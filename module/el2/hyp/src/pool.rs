@@ -103,6 +103,11 @@ impl Pool {
         self.home.len() + self.donated.len()
     }
 
+    /// Free pages that may go back to the host.
+    pub fn donated(&self) -> u64 {
+        self.donated.len()
+    }
+
     /// Free pages that a call may take.
     pub fn spare(&self) -> u64 {
         self.free().saturating_sub(RESERVE)

@@ -18,6 +18,7 @@ use crate::addr::{Granule, Ipa, Level};
 use crate::machine::Machine;
 use crate::pgtable::stage2::{is_executable, Memory as Kind};
 use crate::pgtable::View;
+use crate::pool::Pool;
 
 /// What the host tried. A walk of its stage 1 is a read, or a write where hardware sets flags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +91,8 @@ impl<G: Granule> Memory<'_, G> {
         let mut leaf = self.largest_leaf(ipa, kind, level);
         if self.leaf_cost(m, leaf) > self.pool.free() {
             // After this a whole path is free, which is more than any leaf takes.
-            self.make_room(m, self.host.depth());
+            let path = self.host.depth();
+            self.make_room(m, |pool| pool.free() >= path);
             let level = self.host.walk(m, ipa).map_or(level, |entry| entry.level);
             leaf = self.largest_leaf(ipa, kind, level);
         }
@@ -153,12 +155,12 @@ impl<G: Granule> Memory<'_, G> {
         }
     }
 
-    /// Unmaps what the host can fault in again, until `need` pages are free: see the head of this
-    /// file for what and in which order.
-    pub(super) fn make_room<M: Machine>(&mut self, m: &mut M, need: u64) {
+    /// Unmaps what the host can fault in again, until the pool is as wanted or nothing is left: see
+    /// the head of this file for what and in which order.
+    pub(super) fn make_room<M: Machine>(&mut self, m: &mut M, wanted: impl Fn(&Pool) -> bool) {
         let limit = 1 << (self.host.bits() - G::SHIFT);
         let mut n = 0;
-        while self.pool.free() < need {
+        while !wanted(&self.pool) {
             let Some(gap) = self.pages.ram().gap(n, limit) else {
                 break;
             };
@@ -166,7 +168,7 @@ impl<G: Granule> Memory<'_, G> {
             n += 1;
         }
         let mut n = 0;
-        while self.pool.free() < need {
+        while !wanted(&self.pool) {
             let Some(range) = self.pages.ram().range(n) else {
                 break;
             };

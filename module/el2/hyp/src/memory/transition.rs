@@ -8,7 +8,7 @@ use mvirt_abi::Error;
 
 use super::ram::Pages;
 use super::{must, Memory};
-use crate::addr::{Granule, Ipa, Phys};
+use crate::addr::{Granule, Ipa, Level, Phys};
 use crate::machine::Machine;
 use crate::page::{Owner, PageState, Share, Use, View};
 use crate::pool::RESERVE;
@@ -36,7 +36,7 @@ impl<G: Granule> Memory<'_, G> {
         let pa = ipa.host_phys();
         let mut need = self.donation_cost(m, ipa, size)?;
         if self.pool.free() < need {
-            self.make_room(m, need);
+            self.make_room(m, |pool| pool.free() >= need);
             need = self.donation_cost(m, ipa, size)?;
         }
         let after = self.pool.free().checked_sub(need).map(|left| left + nr);
@@ -63,15 +63,21 @@ impl<G: Granule> Memory<'_, G> {
 
     /// Takes a donated page back from the pool, scrubbed; answers its number and the pool's free
     /// pages. It takes no table: where there is no table for the host's entry, the host's first
-    /// access maps it.
+    /// access maps it. If those that are left are tables of the host's stage 2, that is unmapped
+    /// as in a fault that finds no table, so every page comes back in the end.
     ///
-    /// [`Error::NoMemory`] if no more than the reserve is free; [`Error::NoEntry`] if no donated
-    /// page is.
+    /// [`Error::NoEntry`] if there is no donated page; [`Error::NoMemory`] if no more than the
+    /// reserve is free; [`Error::Busy`] if those that are left are tables of EL2's, which it needs
+    /// for what is shared with it.
     pub fn pool_reclaim<M: Machine>(&mut self, m: &mut M) -> Result<(u64, u64), Error> {
+        if self.donated == 0 {
+            return Err(Error::NoEntry);
+        }
+        self.make_room(m, |pool| pool.spare() > 0 && pool.donated() > 0);
         if self.pool.spare() == 0 {
             return Err(Error::NoMemory);
         }
-        let page = self.pool.take_donated(m).ok_or(Error::NoEntry)?;
+        let page = self.pool.take_donated(m).ok_or(Error::Busy)?;
         let pfn = page.pfn::<G>();
         m.scrub(page);
         let (el2, mut frames) = self.el2_parts();
@@ -86,23 +92,11 @@ impl<G: Granule> Memory<'_, G> {
     fn map_back<M: Machine>(&mut self, m: &mut M, page: Phys) {
         let ipa = page.host_ipa();
         let attrs = self.ram_attrs;
-        if self
-            .host
-            .map_cost(m, ipa, G::BYTES, page, crate::addr::Level::L3)
-            != Ok(0)
-        {
+        if self.host.map_cost(m, ipa, G::BYTES, page, Level::L3) != Ok(0) {
             return;
         }
         let (host, mut frames) = self.host_parts();
-        must(host.map(
-            m,
-            &mut frames,
-            ipa,
-            G::BYTES,
-            page,
-            attrs,
-            crate::addr::Level::L3,
-        ));
+        must(host.map(m, &mut frames, ipa, G::BYTES, page, attrs, Level::L3));
     }
 
     /// Shares a page of the host with EL2, which reads and writes it in its linear map from then

@@ -2,7 +2,7 @@
 //! Stage-2 faults: blocks, splits and their windows, several CPUs, exhaustion.
 
 use crate::common::{GIB, MIB};
-use mvirt_abi::{PhysRange, Stat};
+use mvirt_abi::{Error, PhysRange, Stat};
 use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K16, K4};
 use mvirt_hyp::memory::{Access, Denied, Outcome};
 use mvirt_hyp::pool::RESERVE;
@@ -302,6 +302,96 @@ fn shares_split_nothing() {
         assert_eq!(rig.leaf_level(at), level);
         assert_eq!(rig.m.flushes(), flushes, "nothing was valid before");
         rig.settle();
+        rig.check();
+    });
+}
+
+/// Donated pages that have become tables come back too: those of the host's stage 2 at once, those
+/// of EL2's stage 1 when what they map is no longer shared.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn tables_of_donated_pages_come_back() {
+    let ram = ragged(60, GIB, 4096);
+    with_rig::<K4, ()>(&ram, 48, |mut rig| {
+        // Each share far away takes tables of EL2's, until none of its home pages are left.
+        let mut shared = Vec::new();
+        let mut share = |rig: &mut Rig<'_, K4>, n: usize| {
+            let pfn = ram[n].base >> 12;
+            let got = rig.memory.host_share_el2(&mut rig.m, pfn);
+            if got.is_ok() {
+                shared.push(pfn);
+            }
+            got
+        };
+        let last = (1..20).find(|&n| share(&mut rig, n).is_err());
+        let last = last.expect("home pages run out");
+        let pfn = (GIB + 32 * MIB) >> 12;
+        assert!(rig.memory.pool_donate(&mut rig.m, pfn, 40).is_ok());
+        for n in last..last + 4 {
+            assert_eq!(share(&mut rig, n), Ok(()));
+        }
+        for range in &ram[30..] {
+            assert!(rig.access(0, range.base - 1, Access::Write).is_ok());
+        }
+        let reclaim = |rig: &mut Rig<'_, K4>| {
+            while rig.memory.pool_reclaim(&mut rig.m).is_ok() {
+                rig.settle();
+            }
+            rig.check();
+            rig.memory.pool_reclaim(&mut rig.m)
+        };
+        let got = reclaim(&mut rig);
+        assert!(matches!(got, Err(Error::NoMemory | Error::Busy)), "{got:?}");
+        let left = rig.memory.donated_pages();
+        assert!(left > 0 && left < 40, "{left}");
+        for pfn in shared {
+            assert_eq!(rig.memory.host_unshare_el2(&mut rig.m, pfn), Ok(()));
+            rig.settle();
+        }
+        assert_eq!(reclaim(&mut rig), Err(Error::NoEntry));
+        assert_eq!(rig.memory.donated_pages(), 0);
+        for range in &ram {
+            assert!(rig.access(1, range.base, Access::Fetch).is_ok());
+        }
+        rig.check();
+    });
+}
+
+/// A whole block was donated, and its table went with it. Its pages come home one by one: each fault
+/// maps what is the host's and no more, until the last makes a block of them.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_block_comes_home_page_by_page() {
+    with_rig::<K4, ()>(&RAM, 40, |mut rig| {
+        let base = (GIB + 64 * MIB) >> 12;
+        let level = rig.leaf_level(base << 12);
+        assert!(rig.memory.pool_donate(&mut rig.m, base, 512).is_ok());
+        let mut home = vec![false; 512];
+        for round in 0..512 {
+            let pfn = rig.memory.pool_reclaim(&mut rig.m).map(|(pfn, _)| pfn);
+            let n = pfn.expect("there are more") - base;
+            home[n as usize] = true;
+            if round % 100 != 0 {
+                continue;
+            }
+            for (n, &home) in (base..).zip(&home) {
+                let got = rig.access(0, n << 12, Access::Read).map(|phys| phys.raw());
+                assert_eq!(
+                    got,
+                    if home {
+                        Ok(n << 12)
+                    } else {
+                        Err(Denied::Owned)
+                    }
+                );
+            }
+            rig.check();
+        }
+        rig.settle();
+        for n in base..base + 512 {
+            assert!(rig.access(0, n << 12, Access::Read).is_ok());
+        }
+        assert_eq!(rig.leaf_level(base << 12), level);
         rig.check();
     });
 }

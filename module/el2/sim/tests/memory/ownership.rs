@@ -363,7 +363,7 @@ fn the_reserve_stays_for_faults() {
         }
         assert_eq!(last, Err(Error::NoMemory));
         assert_eq!(rig.memory.pool_pages(), RESERVE);
-        assert_eq!(rig.memory.pool_reclaim(&mut rig.m), Err(Error::NoMemory));
+        assert_eq!(rig.memory.pool_reclaim(&mut rig.m), Err(Error::NoEntry));
         // A page alone would be eaten by the tables that it takes.
         assert_eq!(
             rig.memory.pool_donate(&mut rig.m, pfn + 2048, 1),
