@@ -41,8 +41,15 @@ packages() {
 	[ "${#wanted[@]}" -gt 0 ] || return 0
 	say install "${wanted[*]}"
 	logged "$cache/log/apt-update.log" as_root apt-get update
-	logged "$cache/log/apt-install.log" as_root env DEBIAN_FRONTEND=noninteractive \
-		apt-get install -y --no-install-recommends "${wanted[@]}"
+	logged "$cache/log/apt-install.log" apt_install "${wanted[@]}"
+}
+
+# A system that has libraries of the backports already wants the headers from there too.
+apt_install() {
+	local options=(-y --no-install-recommends) suite=$release-backports
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" "$@" && return
+	apt-get indextargets --format "\$(RELEASE)" | grep -qx "$suite" || return 1
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" -t "$suite" "$@"
 }
 
 # commands STAGE NAME...: dies with the names of all that are missing.
@@ -176,8 +183,9 @@ stage_qemu() {
 	if ! qemu_recent && [ "$release" = bookworm ]; then
 		backports
 		say install "QEMU from bookworm-backports"
-		logged "$cache/log/apt-install.log" as_root env DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y --no-install-recommends -t bookworm-backports qemu-system-arm
+		# By package, not by -t: libraries that others link with stay those of the release.
+		logged "$cache/log/apt-install.log" apt_install \
+			qemu-system-{arm,common,data}/bookworm-backports
 	elif ! qemu_recent; then
 		packages qemu-system-arm
 	fi
