@@ -8,11 +8,11 @@
 
 rust_env
 cd "$root"
-bare=aarch64-unknown-none-softfloat
+bare=aarch64-unknown-none-softfloat bare_flags=''
 # Debian's Rust has no bare target; the same sources are linted for the arm64 target that is there.
 if [ ! -d "$("$RUSTC" --print sysroot)/lib/rustlib/$bare" ]; then
 	bare=aarch64-unknown-linux-gnu
-	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--sysroot=$debian_sysroot"
+	bare_flags=--sysroot=$debian_sysroot
 fi
 
 # The EL1 module and the builtins are Kbuild's and in no workspace.
@@ -24,7 +24,7 @@ lint_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 # As built, and with each option that Kbuild may set.
 lint_clippy_el2() {
 	for cfg in '' '--cfg mvirt_debug' '--cfg mvirt_crash_test' '--cfg page_16k'; do
-		RUSTFLAGS=$cfg cargo clippy --locked -p mvirt-el2 --target "$bare" --target-dir build/clippy-el2 -- -D warnings
+		RUSTFLAGS="$bare_flags $cfg" cargo clippy --locked -p mvirt-el2 --target "$bare" --target-dir build/clippy-el2 -- -D warnings
 	done
 }
 lint_doc() { RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items; }
