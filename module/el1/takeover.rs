@@ -259,12 +259,22 @@ fn run(memory: &El2Memory) -> Result<(), Refusal> {
 }
 
 /// Takes EL2 on all CPUs, or leaves everything as it was.
+///
+/// The CPUs are held first, which waits for an RCU grace period: that is the kernel's time and not
+/// in `TakenOver::ns`.
 pub(crate) fn take_over() -> Result<TakenOver, Refusal> {
+    // SAFETY: taken and released in pairs.
+    unsafe { bindings::mvirt_hold_cpus() };
+    let result = take_over_held();
+    // SAFETY: locked above.
+    unsafe { bindings::mvirt_free_cpus() };
+    result
+}
+
+fn take_over_held() -> Result<TakenOver, Refusal> {
     let start = mrs!("cntvct_el0");
     let (header, bytes) = image()?;
     let mut memory = El2Memory::new(&header, bytes)?;
-    // SAFETY: taken and released in pairs.
-    unsafe { bindings::mvirt_hold_cpus() };
     let mut result = run(&memory);
     if result.is_err() {
         if let Err(e) = release_cpus() {
@@ -276,8 +286,6 @@ pub(crate) fn take_over() -> Result<TakenOver, Refusal> {
             result = Err(Refusal::Step("to release a CPU", e));
         }
     }
-    // SAFETY: locked above.
-    unsafe { bindings::mvirt_free_cpus() };
     result?;
     let ticks = mrs!("cntvct_el0") - start;
     // Saturates after 18 seconds at 1 GHz, which no take-over lasts.
