@@ -35,20 +35,21 @@ impl Caller for El2 {
     }
 }
 
-/// Makes the stub branch to `entry`, a physical address, at EL2 with the MMU off. The answer is the
-/// entry's.
+/// Makes the stub branch to `entry`, a physical address, at EL2 with the MMU off. The answer, x0
+/// and x1, is the entry's.
 ///
 /// # Safety
 ///
 /// `entry` must lead to an image's entry point that returns as `module/abi`'s `BootParams` says,
 /// clean to the point of coherency, with its carve-out; interrupts must be off.
-pub(crate) unsafe fn soft_restart(entry: u64, carveout: u64, cpu: u64, first: bool) -> u64 {
+pub(crate) unsafe fn soft_restart(entry: u64, carveout: u64, cpu: u64, first: bool) -> (u64, u64) {
     let mut x0 = HVC_SOFT_RESTART;
+    let mut x1 = entry;
     // SAFETY: by the caller's promise the entry preserves x18 to x30 and SP and returns here.
     unsafe {
         core::arch::asm!(
             "hvc #0",
-            inout("x0") x0, inout("x1") entry => _, inout("x2") carveout => _,
+            inout("x0") x0, inout("x1") x1, inout("x2") carveout => _,
             inout("x3") cpu => _, inout("x4") u64::from(first) => _,
             out("x5") _, out("x6") _, out("x7") _, out("x8") _, out("x9") _, out("x10") _,
             out("x11") _, out("x12") _, out("x13") _, out("x14") _, out("x15") _, out("x16") _,
@@ -56,7 +57,7 @@ pub(crate) unsafe fn soft_restart(entry: u64, carveout: u64, cpu: u64, first: bo
             options(nostack),
         );
     }
-    x0
+    (x0, x1)
 }
 
 /// Reads a system register by its name.

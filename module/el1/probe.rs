@@ -4,7 +4,7 @@
 //! Nothing here changes anything. The order matters: CurrentEL is read before any HVC, since a
 //! kernel at EL2 has its own handler there and oopses.
 
-use crate::abi::{Call, Error, HASH};
+use crate::abi::{Call, CpuRefusal, Error, HASH};
 use crate::bindings;
 use crate::hvc::{mrs, El2, HVC_STUB_ERR};
 use kernel::fmt;
@@ -37,8 +37,10 @@ pub(crate) enum Refusal {
     PageSize(u32),
     /// The image was built from another contract.
     AbiMismatch(u64),
-    /// A CPU, with this MIDR_EL1, cannot be served.
-    Cpu(u32, u64, Error),
+    /// EL2 does not run on a CPU, with this MIDR_EL1.
+    Cpu(u32, u64, CpuRefusal),
+    /// A CPU did not come to EL2, and is not to blame.
+    Entry(u32, Error),
     /// More CPUs than EL2 serves.
     TooManyCpus(u32),
     /// A CPU's MPIDR is not in the device tree.
@@ -98,9 +100,28 @@ impl fmt::Display for Refusal {
                 f,
                 "the EL2 image has ABI hash {hash:#018x}, the module {HASH:#018x}; rebuild the module",
             ),
-            Cpu(cpu, midr, e) => write!(
+            Cpu(cpu, midr, why) => {
+                write!(f, "CPU {cpu} (MIDR {midr:#010x}) ")?;
+                match why {
+                    CpuRefusal::Erratum(number) => write!(
+                        f,
+                        "has erratum {number}, which EL2 cannot work around; use a later revision of \
+                         this core (Documentation/errata.rst)",
+                    ),
+                    CpuRefusal::Granule => write!(
+                        f,
+                        "has no pages of {} KiB at EL2 or stage 2; use a kernel with other pages",
+                        kernel::page::PAGE_SIZE / 1024,
+                    ),
+                    CpuRefusal::PaRange => f.write_str(
+                        "has a size of physical addresses that EL2 does not know; report its \
+                         ID_AA64MMFR0_EL1",
+                    ),
+                }
+            }
+            Entry(cpu, e) => write!(
                 f,
-                "CPU {cpu} (MIDR {midr:#010x}) is not supported ({e:?}); see Documentation/errata.rst",
+                "CPU {cpu} did not come to EL2 ({e:?}); report it with this log",
             ),
             TooManyCpus(n) => write!(
                 f,
@@ -128,7 +149,7 @@ impl From<Refusal> for kernel::error::Error {
         match refusal {
             Refusal::NoMemory(_) => ENOMEM,
             Refusal::KvmOwnsEl2 | Refusal::AlreadyOwned | Refusal::OtherHypervisor(_) => EBUSY,
-            Refusal::Step(..) => EIO,
+            Refusal::Entry(..) | Refusal::Step(..) => EIO,
             _ => ENODEV,
         }
     }

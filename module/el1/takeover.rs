@@ -13,13 +13,13 @@
 //!
 //! Why unsafe: EL2 is handed physical memory, and the kernel calls back through C pointers.
 
-use crate::abi::{Caller, Error, ImageHeader, HASH};
+use crate::abi::{Caller, EntryError, Error, ImageHeader, ENTERED_SPECTRE_V2_OPEN, HASH};
 use crate::bindings;
 use crate::hvc::{mrs, soft_restart, El2};
 use crate::memory::{image, El2Memory};
 use crate::probe::{possible_cpus, Refusal};
 use core::mem::size_of;
-use core::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kernel::ffi::c_void;
 use kernel::prelude::*;
 
@@ -32,6 +32,8 @@ pub(crate) struct TakenOver {
     pub(crate) ns: u64,
     /// CPUs that may ever run.
     pub(crate) cpus: u32,
+    /// CPUs on which neither the core nor the firmware closes Spectre-v2.
+    spectre_v2_open: u32,
 }
 
 impl TakenOver {
@@ -72,6 +74,12 @@ impl Host {
             taken.memory.bytes() / 1024,
             taken.ns / 1000,
         );
+        if taken.spectre_v2_open > 0 {
+            pr_warn!(
+                "Spectre-v2 stays open on {} CPUs: the firmware has no SMCCC_ARCH_WORKAROUND_1\n",
+                taken.spectre_v2_open,
+            );
+        }
         let host = KBox::write(place, taken);
         // INVARIANT: the pointer is to the TakenOver in this Host.
         HOST.store((&raw const *host).cast_mut(), Ordering::Release);
@@ -116,44 +124,72 @@ fn index_of(cpu: u32) -> u64 {
 }
 
 /// What the CPUs are told, and the first error that one of them met.
+///
+/// Each CPU is done with it before the call that sent it there returns.
 struct Round {
     entry: u64,
     carveout: u64,
     first: u32,
-    /// 0, or the CPU's number in the upper half and the error's in the lower.
-    failed: AtomicU64,
-    /// MIDR_EL1 of that CPU.
-    midr: AtomicU64,
+    /// 0, or the number of the CPU that failed first, plus 1.
+    failed: AtomicU32,
+    /// x0, x1 and MIDR_EL1 of that CPU.
+    answer: [AtomicU64; 3],
+    /// CPUs that entered and on which Spectre-v2 stays open.
+    spectre_v2_open: AtomicU32,
 }
 
 impl Round {
-    fn note(&self, cpu: u32, x0: u64) {
-        if let Some(e) = Error::from_raw(x0) {
-            let value = (u64::from(cpu) << 32) | e as u64;
-            let first =
-                self.failed
-                    .compare_exchange(0, value, Ordering::Relaxed, Ordering::Relaxed);
-            if first.is_ok() {
-                self.midr.store(mrs!("midr_el1"), Ordering::Relaxed);
+    fn new(entry: u64, carveout: u64, first: u32) -> Round {
+        Round {
+            entry,
+            carveout,
+            first,
+            failed: AtomicU32::new(0),
+            answer: [const { AtomicU64::new(0) }; 3],
+            spectre_v2_open: AtomicU32::new(0),
+        }
+    }
+
+    /// Notes what a step answered on this CPU.
+    fn note(&self, cpu: u32, x0: u64, x1: u64) {
+        if EntryError::from_raw(x0, x1).is_none() {
+            return;
+        }
+        let first = self
+            .failed
+            .compare_exchange(0, cpu + 1, Ordering::Relaxed, Ordering::Relaxed);
+        if first.is_ok() {
+            for (slot, value) in self.answer.iter().zip([x0, x1, mrs!("midr_el1")]) {
+                slot.store(value, Ordering::Relaxed);
             }
         }
     }
 
-    /// The result of an entry.
-    fn refused(&self) -> Result<(), Refusal> {
-        let midr = self.midr.load(Ordering::Relaxed);
-        self.result().map_err(|(cpu, e)| Refusal::Cpu(cpu, midr, e))
+    /// Notes what an entry answered.
+    fn entered(&self, cpu: u32, (x0, x1): (u64, u64)) {
+        self.note(cpu, x0, x1);
+        if x0 == 0 && x1 & ENTERED_SPECTRE_V2_OPEN != 0 {
+            self.spectre_v2_open.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
-    fn result(&self) -> Result<(), (u32, Error)> {
-        let value = self.failed.load(Ordering::Relaxed);
-        if value == 0 {
-            return Ok(());
+    /// The result of entries.
+    fn refused(&self) -> Result<(), Refusal> {
+        let [_, _, midr] = &self.answer;
+        self.result().map_err(|(cpu, e)| match e {
+            EntryError::Cpu(why) => Refusal::Cpu(cpu, midr.load(Ordering::Relaxed), why),
+            EntryError::Failed(e) => Refusal::Entry(cpu, e),
+        })
+    }
+
+    fn result(&self) -> Result<(), (u32, EntryError)> {
+        let failed = self.failed.load(Ordering::Relaxed);
+        let [x0, x1, _] = &self.answer;
+        let error = EntryError::from_raw(x0.load(Ordering::Relaxed), x1.load(Ordering::Relaxed));
+        match (failed.checked_sub(1), error) {
+            (Some(cpu), Some(e)) => Err((cpu, e)),
+            _ => Ok(()),
         }
-        let error = Error::ALL
-            .into_iter()
-            .find(|e| *e as u64 == value & 0xffff_ffff);
-        Err(((value >> 32) as u32, error.unwrap_or(Error::NotSupported)))
     }
 }
 
@@ -169,8 +205,8 @@ unsafe extern "C" fn enter_first(arg: *mut c_void) {
     // SAFETY: by the contract.
     let round = unsafe { &*arg.cast::<Round>() };
     // SAFETY: called with interrupts off; the round's memory is what `soft_restart` asks for.
-    let x0 = unsafe { soft_restart(round.entry, round.carveout, index_of(round.first), true) };
-    round.note(round.first, x0);
+    let x = unsafe { soft_restart(round.entry, round.carveout, index_of(round.first), true) };
+    round.entered(round.first, x);
 }
 
 /// # Safety
@@ -182,8 +218,8 @@ unsafe extern "C" fn enter_other(arg: *mut c_void) {
     let cpu = this_cpu();
     if cpu != round.first {
         // SAFETY: as in `enter_first`.
-        let x0 = unsafe { soft_restart(round.entry, round.carveout, index_of(cpu), false) };
-        round.note(cpu, x0);
+        let x = unsafe { soft_restart(round.entry, round.carveout, index_of(cpu), false) };
+        round.entered(cpu, x);
     }
 }
 
@@ -194,7 +230,7 @@ unsafe extern "C" fn enable(arg: *mut c_void) {
     // SAFETY: by the contract.
     let round = unsafe { &*arg.cast::<Round>() };
     if let Err(e) = El2.enable_cpu() {
-        round.note(this_cpu(), e.to_raw());
+        round.note(this_cpu(), e.to_raw(), 0);
     }
 }
 
@@ -207,34 +243,23 @@ unsafe extern "C" fn release(arg: *mut c_void) {
     // A CPU that did not enter has the stub, which refuses the number: nothing to undo there.
     if let Ok([HASH, ..]) = El2.version() {
         if let Err(e) = El2.release() {
-            round.note(this_cpu(), e.to_raw());
+            round.note(this_cpu(), e.to_raw(), 0);
         }
     }
 }
 
 fn release_cpus() -> Result<(), Error> {
-    let mut round = Round {
-        entry: 0,
-        carveout: 0,
-        first: 0,
-        failed: AtomicU64::new(0),
-        midr: AtomicU64::new(0),
-    };
+    let mut round = Round::new(0, 0, 0);
     let arg: *mut Round = &mut round;
     // SAFETY: `release` gets a Round that outlives the call.
     unsafe { bindings::mvirt_on_each_cpu(Some(release), arg.cast()) };
-    round.result().map_err(|(_, e)| e)
+    round.result().map_err(|(_, e)| e.error())
 }
 
-/// Enters each CPU and puts the host under stage 2. Hotplug is shut out.
-fn run(memory: &El2Memory) -> Result<(), Refusal> {
-    let mut round = Round {
-        entry: memory.entry,
-        carveout: memory.carveout.phys(),
-        first: this_cpu(),
-        failed: AtomicU64::new(0),
-        midr: AtomicU64::new(0),
-    };
+/// Enters each CPU and puts the host under stage 2. Hotplug is shut out. On how many CPUs Spectre-v2
+/// stays open.
+fn run(memory: &El2Memory) -> Result<u32, Refusal> {
+    let mut round = Round::new(memory.entry, memory.carveout.phys(), this_cpu());
     let first = round.first;
     let arg: *mut Round = &mut round;
     // SAFETY: the round's memory is ready and clean; `arg` outlives the calls, which wait.
@@ -252,10 +277,10 @@ fn run(memory: &El2Memory) -> Result<(), Refusal> {
     unsafe { bindings::mvirt_on_each_cpu(Some(enable), arg.cast()) };
     round
         .result()
-        .map_err(|(_, e)| Refusal::Step("to enable a CPU", e))?;
+        .map_err(|(_, e)| Refusal::Step("to enable a CPU", e.error()))?;
     El2.finalise()
         .map_err(|e| Refusal::Step("to finalise", e))?;
-    Ok(())
+    Ok(round.spectre_v2_open.load(Ordering::Relaxed))
 }
 
 /// Takes EL2 on all CPUs, or leaves everything as it was.
@@ -286,7 +311,7 @@ fn take_over_held() -> Result<TakenOver, Refusal> {
             result = Err(Refusal::Step("to release a CPU", e));
         }
     }
-    result?;
+    let spectre_v2_open = result?;
     let ticks = mrs!("cntvct_el0") - start;
     // Saturates after 18 seconds at 1 GHz, which no take-over lasts.
     let ns = ticks.saturating_mul(1_000_000_000) / mrs!("cntfrq_el0").max(1);
@@ -296,5 +321,6 @@ fn take_over_held() -> Result<TakenOver, Refusal> {
         header,
         ns,
         cpus,
+        spectre_v2_open,
     })
 }

@@ -6,8 +6,9 @@
 //! [`BootParams`], cleans all of the carve-out to the point of coherency, and enters each CPU with
 //! `hvc #0`, x0 = HVC_SOFT_RESTART, x1 = physical address of the image's entry, x2 = physical
 //! address of the carve-out, x3 = index of the CPU in [`BootParams::cpus`].
-//! The entry returns with `eret` to the instruction after the HVC, x0 = 0 or a negative
-//! [`Error`](super::Error), x18 to x30 and SP as they were.
+//! The entry returns with `eret` to the instruction after the HVC, x18 to x30 and SP as they were,
+//! x0 = 0 and x1 = flags ([`ENTERED_SPECTRE_V2_OPEN`](super::ENTERED_SPECTRE_V2_OPEN)), or x0 and x1
+//! as in [`EntryError`](super::EntryError).
 
 /// The most CPUs that EL2 serves.
 pub const MAX_CPUS: usize = 32;

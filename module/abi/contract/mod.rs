@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
-//! What EL1 and EL2 agree on: the image header, the boot parameters, the hypercalls, the errors.
+//! What EL1 and EL2 agree on: the image header, the boot parameters, the answer of an entry, the
+//! hypercalls, the errors.
 //!
 //! Both sides compile these files. [`HASH`] is taken over their text; EL1 refuses an image whose
 //! header carries another one, so the two can never disagree about a layout or a number.
 
 mod boot;
 mod calls;
+mod entry;
 mod error;
 mod header;
 mod report;
@@ -13,6 +15,7 @@ mod stats;
 
 pub use boot::*;
 pub use calls::*;
+pub use entry::*;
 pub use error::*;
 pub use header::*;
 pub use report::*;
@@ -34,6 +37,7 @@ pub const HASH: u64 = {
     let mut h = 0xcbf2_9ce4_8422_2325;
     h = fnv1a(h, include_bytes!("boot.rs"));
     h = fnv1a(h, include_bytes!("calls.rs"));
+    h = fnv1a(h, include_bytes!("entry.rs"));
     h = fnv1a(h, include_bytes!("error.rs"));
     h = fnv1a(h, include_bytes!("header.rs"));
     h = fnv1a(h, include_bytes!("report.rs"));

@@ -75,6 +75,50 @@ fn success_is_no_error_and_nonsense_is_one() {
     }
 }
 
+#[test]
+fn entry_errors_survive_the_trip() {
+    use CpuRefusal::*;
+    let mut all = vec![
+        EntryError::Cpu(Granule),
+        EntryError::Cpu(PaRange),
+        EntryError::Cpu(Erratum(0)),
+        EntryError::Cpu(Erratum(4_193_714)),
+        EntryError::Cpu(Erratum(u32::MAX)),
+    ];
+    all.extend(Error::ALL.map(EntryError::Failed));
+    for error in all {
+        let (x0, x1) = error.to_raw();
+        assert_eq!(EntryError::from_raw(x0, x1), Some(error));
+        assert_eq!(Error::from_raw(x0), Some(error.error()));
+    }
+}
+
+#[test]
+fn an_entry_that_succeeds_has_no_error_whatever_x1_says() {
+    let reason = CpuRefusal::Erratum(1).to_raw();
+    for x1 in [0, ENTERED_SPECTRE_V2_OPEN, reason, u64::MAX] {
+        assert_eq!(EntryError::from_raw(0, x1), None);
+    }
+}
+
+#[test]
+fn a_reason_is_read_beside_its_error_alone() {
+    let reason = CpuRefusal::Erratum(4_193_714).to_raw();
+    // The stub refused to enter: x1 is what EL1 passed, which may look like anything.
+    let stub = EntryError::Failed(Error::NotSupported);
+    assert_eq!(EntryError::from_raw(0x0bad_ca11, reason), Some(stub));
+    let invalid = EntryError::Failed(Error::Invalid);
+    assert_eq!(
+        EntryError::from_raw(Error::Invalid.to_raw(), reason),
+        Some(invalid)
+    );
+    // No reason that is known here.
+    for x1 in [0, 1, 1 << 32 | 1, 2 << 32 | 1, 4 << 32, u64::MAX] {
+        let x0 = Error::NotSupported.to_raw();
+        assert_eq!(EntryError::from_raw(x0, x1), Some(stub), "{x1:#x}");
+    }
+}
+
 /// The two sides joined: a caller whose conduit is a handler.
 struct Loop;
 

@@ -11,14 +11,16 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use mvirt_abi::{BootParams, Carveout, Error, INITIAL_POOL_PAGES, STACK_SIZE};
+use mvirt_abi::{
+    BootParams, Carveout, CpuRefusal, EntryError, Error, INITIAL_POOL_PAGES, STACK_SIZE,
+};
 use mvirt_hyp::addr::{Linear, Phys, Va};
 use mvirt_hyp::pgtable::stage1::{tcr_el2, Access, El2Map, Memory, Regime, MAIR_EL2};
 use mvirt_hyp::pgtable::stage2::pa_bits;
 use mvirt_hyp::pgtable::BootFrames;
 use mvirt_hyp::pool::BootPool;
 
-use crate::entry::{cpu_on_offset, BootRegs, EL2_BOOT_REGS};
+use crate::entry::{cpu_on_offset, Answer, BootRegs, EL2_BOOT_REGS};
 use crate::layout::{
     in_phys_limit, stack_base, Page, IMAGE_BASE, LINEAR_BASE, PAGE_SHIFT, PAGE_SIZE, VA_BITS,
 };
@@ -96,17 +98,13 @@ pub fn image_read_only_end() -> u64 {
 /// Builds EL2's stage-1 tables in the pool's first pages and fills [`BootRegs`]. Called by the
 /// first CPU's entry with the MMU off.
 #[no_mangle]
-extern "C" fn el2_build(base: u64, image: u64) -> i64 {
-    match build(base, image) {
-        Ok(()) => 0,
-        // Lossless: the other direction of the same reinterpretation.
-        Err(e) => e.to_raw() as i64,
-    }
+extern "C" fn el2_build(base: u64, image: u64) -> Answer {
+    Answer::new(build(base, image).map(|()| 0))
 }
 
-fn build(base: u64, image: u64) -> Result<(), Error> {
+fn build(base: u64, image: u64) -> Result<(), EntryError> {
     if image != base || base % PAGE_SIZE != 0 {
-        return Err(Error::Invalid);
+        return Err(Error::Invalid.into());
     }
     // SAFETY: as in `params`, at the physical address.
     let params = unsafe { &*((base + image_size()) as *const BootParams) };
@@ -117,7 +115,7 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
         || layout.params != image_size()
         || !in_phys_limit(params.carveout)
     {
-        return Err(Error::Invalid);
+        return Err(Error::Invalid.into());
     }
     let regime = if e2h() { Regime::El2And0 } else { Regime::El2 };
     let mut memory = Physical::mmu_off();
@@ -177,7 +175,8 @@ fn build(base: u64, image: u64) -> Result<(), Error> {
 
     CARVEOUT.store(base, Ordering::Relaxed);
     // ID_AA64MMFR0_EL1.PARange.
-    let pa_bits = pa_bits(read_sysreg!("id_aa64mmfr0_el1") & 0xf)?;
+    let pa_bits =
+        pa_bits(read_sysreg!("id_aa64mmfr0_el1") & 0xf).map_err(|_| CpuRefusal::PaRange)?;
     let regs = BootRegs {
         mair: MAIR_EL2,
         tcr: tcr_el2::<Page>(regime, VA_BITS, pa_bits)?,

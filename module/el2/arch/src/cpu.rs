@@ -17,13 +17,14 @@
 
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use mvirt_abi::{Error, Stat, MAX_CPUS};
+use mvirt_abi::{EntryError, Error, Stat, ENTERED_SPECTRE_V2_OPEN, MAX_CPUS};
+use mvirt_hyp::admit::admit;
 use mvirt_hyp::cpu::{Feature, IdRegs};
 use mvirt_hyp::errata::{Mitigations, OnEntry};
 use mvirt_hyp::pgtable::stage2::pa_bits;
 use mvirt_hyp::sysreg::{choose, Kept, Snapshot, Step, This};
 
-use crate::entry::{el2_exit_release, leave_offset, vectors, Frame, Harden};
+use crate::entry::{el2_exit_release, leave_offset, vectors, Answer, Frame, Harden};
 use crate::layout::PAGE_SHIFT;
 use crate::lock::SpinLock;
 use crate::report::TrapRing;
@@ -212,10 +213,8 @@ impl PerCpu {
         self.par_barrier.load(Ordering::Relaxed)
     }
 
-    /// Chooses the vectors and workarounds that the core needs, or refuses the core.
-    fn harden(&self) -> Result<(), Error> {
-        let needs = Mitigations::of(&id_regs(), &firmware::workarounds())
-            .map_err(|_| Error::NotSupported)?;
+    /// Puts the vectors and workarounds in force that the core needs.
+    fn harden(&self, needs: &Mitigations) {
         let kind = match needs.on_entry {
             OnEntry::Nothing => Harden::Plain,
             OnEntry::Loop(rounds) => {
@@ -240,14 +239,13 @@ impl PerCpu {
         // place.
         unsafe { write_sysreg!("vbar_el2", vectors(kind)) };
         isb();
-        Ok(())
     }
 }
 
 /// A CPU came from the stub; the MMU is on, the vectors are still the stub's. The arguments are
-/// what the control registers held before. 0, or a negative error with which the entry goes back.
+/// what the control registers held before. With an error the entry goes back.
 #[no_mangle]
-extern "C" fn el2_cpu_enter(index: u64, sctlr: u64, tcr: u64, mair: u64, ttbr0: u64) -> i64 {
+extern "C" fn el2_cpu_enter(index: u64, sctlr: u64, tcr: u64, mair: u64, ttbr0: u64) -> Answer {
     // The assembly checked the index.
     let this = &CPUS[index as usize];
     let found = &this.found;
@@ -262,36 +260,35 @@ extern "C" fn el2_cpu_enter(index: u64, sctlr: u64, tcr: u64, mair: u64, ttbr0: 
     ] {
         slot.store(value, Ordering::Relaxed);
     }
-    match enter(this) {
-        Ok(()) => 0,
-        Err(e) => {
-            this.restore_stub();
-            // Lossless: a reinterpretation that the assembly reverses.
-            e.to_raw() as i64
-        }
+    let entered = enter(this);
+    if entered.is_err() {
+        this.restore_stub();
     }
+    Answer::new(entered)
 }
 
-fn enter(this: &PerCpu) -> Result<(), Error> {
+/// The flags of x1 if all is well.
+fn enter(this: &PerCpu) -> Result<u64, EntryError> {
     let params = boot::params();
     let index = this.index();
     // MPIDR_EL1: affinity fields.
     let mpidr = read_sysreg!("mpidr_el1") & 0xff_00ff_ffff;
     if index >= params.nr_cpus || params.cpus[index as usize] != mpidr {
-        return Err(Error::Invalid);
+        return Err(Error::Invalid.into());
     }
     if this.phase() != Phase::Outside {
-        return Err(Error::Exists);
+        return Err(Error::Exists.into());
     }
     let ids = id_regs();
-    if !ids.has_granule(PAGE_SHIFT) {
-        return Err(Error::NotSupported);
-    }
-    PA_BITS.fetch_min(pa_bits(ids.pa_range())?, Ordering::Relaxed);
-    this.harden()?;
+    let admitted = admit(&ids, PAGE_SHIFT, &firmware::workarounds())?;
+    PA_BITS.fetch_min(admitted.pa_bits, Ordering::Relaxed);
+    this.harden(&admitted.mitigations);
     SNAPSHOTS.lock()[index as usize] = Some(Snapshot::take(&ids, kept::read));
     this.set_phase(Phase::Entered);
-    Ok(())
+    Ok(match admitted.mitigations.spectre_v2_open {
+        true => ENTERED_SPECTRE_V2_OPEN,
+        false => 0,
+    })
 }
 
 /// What the host's stage 2 takes: VTCR_EL2, VTTBR_EL2 and bits of address.
@@ -318,8 +315,9 @@ pub fn enable(this: &PerCpu, regime: Regime) -> Result<(), Error> {
 }
 
 /// Readies a CPU that firmware has started for the host.
-pub fn start(this: &PerCpu, watch: bool) -> Result<(), Error> {
-    this.harden()?;
+pub fn start(this: &PerCpu, watch: bool) -> Result<(), EntryError> {
+    let admitted = admit(&id_regs(), PAGE_SHIFT, &firmware::workarounds())?;
+    this.harden(&admitted.mitigations);
     apply(this, calls::host_regime().ok_or(Error::Perm)?, watch)?;
     this.set_phase(Phase::Enabled);
     Ok(())

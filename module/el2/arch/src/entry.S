@@ -64,7 +64,7 @@ el2_header:
  * From the kernel's hyp stub (HVC_SOFT_RESTART), by a branch, so that ELR_EL2
  * and SPSR_EL2 still describe the kernel's HVC.
  * x0 = carve-out, x1 = CPU index, x2 = 1 on the first CPU. x18 to x30 are the
- * caller's.
+ * caller's. Answers in x0 and x1 (struct Answer), whichever way it goes back.
  */
 	.global	el2_entry
 el2_entry:
@@ -83,6 +83,7 @@ el2_entry:
 1:	cmp	x8, #{MAX_CPUS}
 	b.lo	2f
 	mov	x0, #-22
+	mov	x1, xzr
 	eret
 2:	adrp	x9, EL2_BOOT_REGS
 	add	x9, x9, :lo12:EL2_BOOT_REGS
@@ -122,7 +123,7 @@ el2_cpu_on:
 
 /*
  * The way back to the stub: reached at its physical address, MMU still on.
- * x0 = the answer; x11 to x14 = SCTLR_EL2, TCR_EL2, MAIR_EL2, TTBR0_EL2 as found.
+ * x0, x1 = the answer; x11 to x14 = SCTLR_EL2, TCR_EL2, MAIR_EL2, TTBR0_EL2 as found.
  */
 	.global	el2_leave
 el2_leave:
@@ -153,7 +154,7 @@ el2_entered:
 	eret
 	dsb	nsh
 	isb
-	/* Refused: x0 says why. */
+	/* Refused: x0 and x1 say why. */
 1:	mrs	x9, tpidr_el2
 	ldp	x11, x12, [x9, #{FOUND}]
 	ldp	x13, x14, [x9, #{FOUND} + 16]

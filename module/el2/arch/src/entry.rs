@@ -17,7 +17,7 @@ use core::mem::{offset_of, size_of};
 
 use crate::cpu::PerCpu;
 use crate::layout::{IMAGE_BASE, PAGE_SHIFT, STACKS_BASE, STACK_SLOT};
-use mvirt_abi::{BootParams, HASH, IMAGE_MAGIC, MAX_CPUS, STACK_SIZE};
+use mvirt_abi::{BootParams, EntryError, HASH, IMAGE_MAGIC, MAX_CPUS, STACK_SIZE};
 
 /// What a CPU needs to turn the EL2 MMU on.
 #[derive(Clone, Copy)]
@@ -57,6 +57,25 @@ pub static EL2_BOOT_REGS: BootRegsCell = BootRegsCell(UnsafeCell::new(BootRegs {
     sctlr: 0,
     hcr: 0,
 }));
+
+/// What the assembly gets from a step of the entry and passes on to EL1: two registers as a result
+/// (AAPCS64 6.9), x0 and x1.
+#[repr(C)]
+pub struct Answer {
+    x0: u64,
+    x1: u64,
+}
+
+impl Answer {
+    /// The flags of an entry that succeeded, or why it did not.
+    pub fn new(result: Result<u64, EntryError>) -> Answer {
+        let (x0, x1) = match result {
+            Ok(flags) => (0, flags),
+            Err(why) => why.to_raw(),
+        };
+        Answer { x0, x1 }
+    }
+}
 
 /// The registers of whoever was interrupted, as the vectors save them.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@
 extern crate std;
 
 pub mod addr;
+pub mod admit;
 pub mod cpu;
 pub mod errata;
 pub mod machine;
