@@ -58,7 +58,7 @@ source=$(KDIR='' "$root/scripts/kernel.sh" --version 6.18.15 --source)
 build_modules() {
 	rust_env
 	mkdir -p "$out/modules"
-	cp -u "$root"/selftests/modules/* "$root/selftests/lib/hostile.h" "$out/el2_abi.h" "$out/modules/"
+	cp -u "$root"/selftests/modules/* "$root"/selftests/lib/{hostile,rival}.h "$out/el2_abi.h" "$out/modules/"
 	logged "$out/modules.log" make -C "$kdir" M="$out/modules" "${kbuild_args[@]}" modules
 }
 
@@ -74,7 +74,7 @@ files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt
 if grep -q 'load mvirt-crash' <<<"$planned"; then
 	files+=("${MVIRT_CRASH_KO:-$("$root/scripts/module.sh" "${kernel[@]}" --crash-test)}:/modules/mvirt-crash.ko")
 fi
-files+=("$out/modules/hostile.ko:/modules/hostile.ko")
+files+=("$out/modules/hostile.ko:/modules/hostile.ko" "$out/modules/rival.ko:/modules/rival.ko")
 files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
 # Scripts, and the programs made of the C files.
 while read -r file; do

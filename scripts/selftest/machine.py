@@ -10,7 +10,7 @@ import threading
 import time
 
 from console import Case, Console
-from plan import Boot
+from plan import Boot, PlanError
 
 QEMU = "qemu-system-aarch64"
 # panic=-1 reboots at once after a panic, and -no-reboot makes that an exit of QEMU.
@@ -20,6 +20,9 @@ COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkm
 ENTRY = 0x50000000
 # As in selftests/lib/device-tree.S.
 DTB_OFFSET = 0x10000
+# Where RAM starts on the virt machine; the size of a further piece of it, and of the gap before it.
+RAM = 0x40000000
+PIECE = 2 << 20
 # A machine that says it is done has this long to power itself off, in seconds.
 POWER_OFF = 20
 
@@ -66,6 +69,25 @@ def _start_at(blob: pathlib.Path) -> list[str]:
     return [*device, f"{options},cpu-num=0"]
 
 
+def _ram(boot: Boot) -> list[tuple[int, int]]:
+    """Base and size of the ranges of RAM that the kernel is told of."""
+    units = {"M": 20, "G": 30}
+    half = (int(boot.mem[:-1]) << units[boot.mem[-1]]) // 2
+    pieces = [RAM + half + (2 * n + 1) * PIECE for n in range(boot.ram_ranges - 1)]
+    if pieces[-1] + PIECE > RAM + 2 * half:
+        raise PlanError(f"{boot.slug}: {boot.mem} is not enough for {boot.ram_ranges} ranges")
+    return [(RAM, half), *((base, PIECE) for base in pieces)]
+
+
+def _edits(boot: Boot) -> list[str]:
+    """What fdtput is to do."""
+    edits = list(boot.dtb)
+    if boot.ram_ranges > 1:
+        cells = [c for pair in _ram(boot) for v in pair for c in (v >> 32, v & 0xFFFFFFFF)]
+        edits.append(f"-tx /memory@{RAM:x} reg {' '.join(f'{c:x}' for c in cells)}")
+    return edits
+
+
 def _device_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path) -> list[str]:
     """The tree that QEMU would give the kernel, with the boot's edits, and who hands it over.
 
@@ -74,7 +96,7 @@ def _device_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path)
     tree = tmp / "machine.dtb"
     dump = [*argv, "-machine", f"dumpdtb={tree}"]
     subprocess.run(dump, check=True, capture_output=True, timeout=30)
-    for edit in boot.dtb:
+    for edit in _edits(boot):
         words = edit.split()
         flags = [w for w in words if w.startswith("-")]
         rest = [w for w in words if not w.startswith("-")]
@@ -95,7 +117,7 @@ def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     argv += ["-append", f'{append} selftest="{boot.test}:{programs}"']
     if boot.entry:
         argv += _start_at(images.blobs / boot.entry)
-    return argv + (_device_tree(boot, argv, images, tmp) if boot.dtb else [])
+    return argv + (_device_tree(boot, argv, images, tmp) if _edits(boot) else [])
 
 
 def _watch(process: subprocess.Popen, reader: _Reader, console: Console, boot: Boot) -> str:

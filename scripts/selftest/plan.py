@@ -16,6 +16,7 @@ A test is a directory below selftests/ with a test.toml:
     host = "..."                 replaces DEFAULT_HOST on the command line
     machine = "..."              replaces DEFAULT_MACHINE
     dtb = ["-ts / name value"]   fdtput edits of QEMU's device tree
+    ram_ranges = 65              RAM comes in so many ranges: the first half, then 2 MiB each
     entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     kernel = "builtin"           boots that kind of kernel instead of the one under test
@@ -54,6 +55,7 @@ class Boot:
     host: str = DEFAULT_HOST
     machine: str = DEFAULT_MACHINE
     dtb: tuple[str, ...] = ()
+    ram_ranges: int = 1
     entry: str = ""
     poweroff: bool = True
     kernel: str = ""

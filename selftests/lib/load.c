@@ -23,7 +23,8 @@ int main(int argc, char **argv)
 
 	error = load_module(argv[1], params);
 	if (error)
-		ksft_print_msg("%s.ko %s: %s\n", argv[1], params, strerror(-error));
+		ksft_print_msg("%s.ko %s: %s (%s)\n", argv[1], params, strerrorname_np(-error),
+			       strerror(-error));
 	ksft_test_result(!error, "%s\n", argv[1]);
 	ksft_finished();
 }

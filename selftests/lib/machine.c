@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <regex.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,4 +169,34 @@ int load_module(const char *name, const char *params)
 int unload_module(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+int log_open(void)
+{
+	int log = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+
+	if (log < 0)
+		return -errno;
+	lseek(log, 0, SEEK_END);
+	return log;
+}
+
+int log_matches(int log, const char *pattern)
+{
+	char record[2048], *text;
+	int matches = 0;
+	regex_t regex;
+	ssize_t n;
+
+	if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB))
+		return -EINVAL;
+	/* One record for each read; what this test itself wrote is no finding. */
+	while ((n = read(log, record, sizeof(record) - 1)) > 0) {
+		record[n] = '\0';
+		text = strchr(record, ';');
+		if (text && strncmp(++text, "TAP: ", 5) && !regexec(&regex, text, 0, NULL, 0))
+			matches++;
+	}
+	regfree(&regex);
+	return matches;
 }

@@ -40,4 +40,9 @@ int load_module(const char *name, const char *params);
 /* Unloads a module without waiting for its users; 0 or -errno. */
 int unload_module(const char *name);
 
+/* The kernel's log from now on: a file, or -errno. */
+int log_open(void);
+/* How many lines of it match an extended regular expression, since it was opened or asked last. */
+int log_matches(int log, const char *pattern);
+
 #endif /* MVIRT_SELFTEST_MACHINE_H */

@@ -11,6 +11,8 @@
 #include "machine.h"
 
 #define SLACK	(512 << 10)
+#define REFUSED	"^mvirt: refused: "
+#define CAUSE	REFUSED "[0-9]+ KiB of contiguous memory were not to be had; load the module earlier"
 
 FIXTURE(no_memory)
 {
@@ -44,14 +46,21 @@ static int load_without_blocks(struct __test_metadata *const _metadata, unsigned
 TEST_F(no_memory, refused_until_there_is_enough)
 {
 	uint64_t before, after;
-	int order, error;
+	int order, error, log;
 
 	for (order = 3; order <= 10; order++) {
 		before = settled_mem_free();
+		log = log_open();
+		ASSERT_LE(0, log);
 		error = load_without_blocks(_metadata, order);
-		if (!error)
+		if (!error) {
+			EXPECT_EQ(0, log_matches(log, REFUSED));
+			close(log);
 			break;
+		}
 		EXPECT_EQ(-ENOMEM, error);
+		EXPECT_EQ(1, log_matches(log, CAUSE));
+		close(log);
 		EXPECT_EQ(-1, access("/dev/mvirt", F_OK));
 		EXPECT_FALSE(el2_answers(self->hostile));
 		after = settled_mem_free();
