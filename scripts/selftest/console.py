@@ -42,7 +42,9 @@ class Case:
 class Console:
     """Takes the console line by line; `cases` and `complaints` grow as it goes."""
 
-    def __init__(self) -> None:
+    def __init__(self, programs: tuple[str, ...]) -> None:
+        self._programs = list(programs)
+        self._begun: list[str] = []
         self.lines: list[str] = []
         self.cases: list[Case] = []
         self.complaints: list[str] = []
@@ -69,6 +71,7 @@ class Console:
             self.done = True
         elif begin := BEGIN.match(text):
             self._program, self._planned, self._seen = begin[1], None, 0
+            self._begun.append(begin[1])
             self._notes, self._last = [], now
         elif end := END.match(text):
             self._close(int(end[1]), now)
@@ -116,7 +119,7 @@ class Console:
         if report:
             stopped = powered_off and not self.done
             ended = Case("the machine stops", "pass" if stopped else "fail", status)
-            return [*self._report(report), ended]
+            return [*self._report(report), ended, *self._not_as_planned()]
         extra = []
         if self._program:
             extra.append(Case(f"{self._program}: unfinished", "fail", status))
@@ -126,11 +129,18 @@ class Console:
             extra.append(Case("power-off", "fail", status))
         if self.complaints:
             extra.append(Case("console", "fail", "; ".join(self.complaints[:3])))
-        if not self.cases and not extra:
-            extra.append(Case("boot", "fail", "no test reported anything"))
+        if not extra:
+            extra = self._not_as_planned()
         for case in extra:
             case.console = tuple(self.lines[-CONTEXT:])
         return extra
+
+    def _not_as_planned(self) -> list[Case]:
+        """A failure if other programs began than were to run: each, once, in their order."""
+        if self._begun == self._programs:
+            return []
+        why = f"began {', '.join(self._begun) or 'nothing'}; planned {', '.join(self._programs)}"
+        return [Case("programs", "fail", why)]
 
     def _report(self, report: tuple[str, ...]) -> list[Case]:
         at, cases = 0, []

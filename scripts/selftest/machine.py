@@ -147,7 +147,7 @@ def run(boot: Boot, images: Images, logs: pathlib.Path) -> Outcome:
     """Boots, waits, judges. The log holds the command line and the whole console."""
     log = logs / f"{boot.slug}.log"
     start = time.monotonic()
-    console = Console()
+    console = Console(boot.programs)
     with tempfile.TemporaryDirectory(prefix="mvirt-selftest-") as tmp:
         argv = command(boot, images, pathlib.Path(tmp))
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE}

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Boots the machines that the selftests ask for and reports what happened in them.
 
-Called by scripts/selftest.sh, which builds what is needed first. Exits 0 if nothing failed, 1 if a
-case failed, 2 if it could not start.
+Called by scripts/selftest.sh, which builds what is needed first. Exits 0 if nothing failed and
+something passed, 1 if a case failed or all were skipped, 2 if it could not start.
 """
 
 import argparse
@@ -51,6 +51,11 @@ def _boot_all(boots: list[plan.Boot], options: argparse.Namespace, report: Repor
             future.result()
 
 
+def status(passed: int, failed: int, _skipped: int) -> int:
+    """The exit status: a run that only skipped has shown nothing."""
+    return 0 if passed and not failed else 1
+
+
 def main() -> int:
     """Runs the command line."""
     options = _arguments()
@@ -77,7 +82,7 @@ def main() -> int:
     print(f"{len(boots)} boots in {wall:.0f} s")
     counts = [report.count(r) for r in ("pass", "fail", "skip")]
     print("{} passed, {} failed, {} skipped".format(*counts))
-    return 1 if counts[1] or not sum(counts) else 0
+    return status(*counts)
 
 
 if __name__ == "__main__":

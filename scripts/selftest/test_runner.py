@@ -7,6 +7,7 @@ import tempfile
 import unittest
 
 import plan
+import run
 from console import Console
 
 HEALTHY = [
@@ -20,9 +21,11 @@ HEALTHY = [
 ]
 
 
-def read(lines: list[str], raw: tuple[str, ...] = ()) -> Console:
+def read(
+    lines: list[str], raw: tuple[str, ...] = (), programs: tuple[str, ...] = ("prog",)
+) -> Console:
     """A console with these TAP lines, and kernel lines before the last of them."""
-    console = Console()
+    console = Console(programs)
     texts = [f"TAP: {line}" for line in lines]
     texts[-1:-1] = raw
     for i, text in enumerate(texts):
@@ -97,6 +100,27 @@ class ConsoleTest(unittest.TestCase):
         self.assertIn("fail", results(console, report=wanted, powered_off=False))
         survived = read([*HEALTHY[:1], "finished"], raw)
         self.assertIn("fail", results(survived, report=wanted))
+
+    def test_programs_that_were_not_run(self) -> None:
+        for programs in (("prog", "other"), ("other",), ("prog", "prog"), ()):
+            console = read(HEALTHY, programs=programs)
+            self.assertEqual(results(console), ["pass", "skip", "fail"], programs)
+        self.assertEqual(results(read(["finished"])), ["fail"])
+
+    def test_a_machine_that_stops_before_its_last_program(self) -> None:
+        wanted = ("Kernel panic",)
+        console = read([*HEALTHY[:1], "x"], wanted, programs=("prog", "crash"))
+        self.assertEqual(results(console, report=wanted), ["pass", "pass", "fail"])
+
+
+class StatusTest(unittest.TestCase):
+    """What scripts see of a run."""
+
+    def test_only_a_run_that_passed_something_and_failed_nothing_is_good(self) -> None:
+        self.assertEqual(run.status(1, 0, 0), 0)
+        self.assertEqual(run.status(1, 0, 5), 0)
+        for bad in ((0, 0, 0), (0, 0, 5), (0, 1, 0), (3, 1, 0)):
+            self.assertEqual(run.status(*bad), 1, bad)
 
 
 class PlanTest(unittest.TestCase):
