@@ -18,8 +18,10 @@ QEMU = "qemu-system-aarch64"
 COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkmsg=on"
 # Where a boot's own entry lies: clear of the kernel, and of the initrd at 128 MiB.
 ENTRY = 0x50000000
-# As in selftests/lib/device-tree.S.
+# As in selftests/lib/device-tree.S, and with ENTRY in selftests/smc/firmware.S.
 DTB_OFFSET = 0x10000
+# As in selftests/smc/firmware.S.
+KERNEL = 0x40200000
 # Where RAM starts on the virt machine; the size of a further piece of it, and of the gap before it.
 RAM = 0x40000000
 PIECE = 2 << 20
@@ -88,11 +90,8 @@ def _edits(boot: Boot) -> list[str]:
     return edits
 
 
-def _device_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path) -> list[str]:
-    """The tree that QEMU would give the kernel, with the boot's edits, and who hands it over.
-
-    Not by -dtb: QEMU writes its own /psci into that.
-    """
+def _device_tree(boot: Boot, argv: list[str], tmp: pathlib.Path) -> pathlib.Path:
+    """The tree that QEMU would give the kernel, with the boot's edits."""
     tree = tmp / "machine.dtb"
     dump = [*argv, "-machine", f"dumpdtb={tree}"]
     subprocess.run(dump, check=True, capture_output=True, timeout=30)
@@ -101,23 +100,46 @@ def _device_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path)
         flags = [w for w in words if w.startswith("-")]
         rest = [w for w in words if not w.startswith("-")]
         subprocess.run(["fdtput", *flags, str(tree), *rest], check=True, capture_output=True)
+    return tree
+
+
+def _with_tree(boot: Boot, argv: list[str], images: Images, tmp: pathlib.Path) -> list[str]:
+    """The edited tree, and who hands it over. Not by -dtb: QEMU writes its own /psci into that."""
+    tree = _device_tree(boot, argv, tmp)
     handover = _start_at(images.blobs / "lib/device-tree.bin")
-    return [*handover, *_loader(tree, ENTRY + DTB_OFFSET)]
+    return [*argv, *handover, *_loader(tree, ENTRY + DTB_OFFSET)]
+
+
+def _under_firmware(
+    boot: Boot, machine: list[str], kernel: list[str], images: Images, tmp: pathlib.Path
+) -> list[str]:
+    """With a firmware QEMU loads no kernel: all that the tree speaks of is put into RAM here."""
+    tree = _device_tree(boot, [*machine, *kernel], tmp)
+    get = ["fdtget", "-tx", str(tree), "/chosen", "linux,initrd-start"]
+    cells = subprocess.run(get, check=True, capture_output=True, text=True).stdout.split()
+    initrd = int("".join(f"{int(cell, 16):08x}" for cell in cells), 16)
+    loaded = [(images.kernels[boot.kernel], KERNEL), (images.initrd, initrd)]
+    loaded.append((tree, ENTRY + DTB_OFFSET))
+    devices = [word for blob, address in loaded for word in _loader(blob, address)]
+    return [*machine, "-bios", str(images.blobs / boot.firmware), *devices]
 
 
 def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     """QEMU's command line for a boot."""
-    machine = ["-M", boot.machine, "-cpu", boot.cpu, "-smp", str(boot.smp), "-m", boot.mem]
+    machine = [QEMU, "-M", boot.machine, "-cpu", boot.cpu, "-smp", str(boot.smp), "-m", boot.mem]
     machine += ["-display", "none", "-nic", "none"]
+    machine += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
     append = " ".join(filter(None, (COMMAND_LINE, boot.host, boot.append)))
     programs = ";".join(boot.programs)
-    argv = [QEMU, *machine, "-serial", "stdio", "-monitor", "none", "-no-reboot"]
-    argv += ["-kernel", str(images.kernels[boot.kernel])]
-    argv += ["-initrd", str(images.initrd)]
-    argv += ["-append", f'{append} selftest="{boot.test}:{programs}"']
+    kernel = ["-kernel", str(images.kernels[boot.kernel])]
+    kernel += ["-initrd", str(images.initrd)]
+    kernel += ["-append", f'{append} selftest="{boot.test}:{programs}"']
+    if boot.firmware:
+        return _under_firmware(boot, machine, kernel, images, tmp)
+    argv = [*machine, *kernel]
     if boot.entry:
         argv += _start_at(images.blobs / boot.entry)
-    return argv + (_device_tree(boot, argv, images, tmp) if _edits(boot) else [])
+    return _with_tree(boot, argv, images, tmp) if _edits(boot) else argv
 
 
 def _watch(process: subprocess.Popen, reader: _Reader, console: Console, boot: Boot) -> str:

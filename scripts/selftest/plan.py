@@ -18,6 +18,7 @@ A test is a directory below selftests/ with a test.toml:
     dtb = ["-ts / name value"]   fdtput edits of QEMU's device tree
     ram_ranges = 65              RAM comes in so many ranges: the first half, then 2 MiB each
     entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
+    firmware = "TEST/NAME.bin"   runs at EL3 in place of QEMU's PSCI and starts the kernel itself
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     kernel = "builtin"           boots that kind of kernel instead of the one under test
     report = ["regex", ...]      the boot ends in a panic whose console shows these, in this order
@@ -57,6 +58,7 @@ class Boot:
     dtb: tuple[str, ...] = ()
     ram_ranges: int = 1
     entry: str = ""
+    firmware: str = ""
     poweroff: bool = True
     kernel: str = ""
     report: tuple[str, ...] = ()
