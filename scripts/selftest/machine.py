@@ -71,7 +71,7 @@ def _start_at(blob: pathlib.Path) -> list[str]:
     return [*device, f"{options},cpu-num=0"]
 
 
-def _ram(boot: Boot) -> list[tuple[int, int]]:
+def ram(boot: Boot) -> list[tuple[int, int]]:
     """Base and size of the ranges of RAM that the kernel is told of."""
     units = {"M": 20, "G": 30}
     half = (int(boot.mem[:-1]) << units[boot.mem[-1]]) // 2
@@ -85,7 +85,7 @@ def _edits(boot: Boot) -> list[str]:
     """What fdtput is to do."""
     edits = list(boot.dtb)
     if boot.ram_ranges > 1:
-        cells = [c for pair in _ram(boot) for v in pair for c in (v >> 32, v & 0xFFFFFFFF)]
+        cells = [c for pair in ram(boot) for v in pair for c in (v >> 32, v & 0xFFFFFFFF)]
         edits.append(f"-tx /memory@{RAM:x} reg {' '.join(f'{c:x}' for c in cells)}")
     return edits
 

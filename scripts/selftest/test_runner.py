@@ -6,6 +6,7 @@ import pathlib
 import tempfile
 import unittest
 
+import machine
 import plan
 import run
 from console import Console
@@ -146,6 +147,20 @@ class PlanTest(unittest.TestCase):
                 self.load(self.TOP + self.BOOT + wrong)
         with self.assertRaises(plan.PlanError):
             self.load(self.TOP + self.BOOT.replace('mem = "1G"\n', ""))
+
+    def test_ram_is_cut_into_ranges_that_do_not_touch(self) -> None:
+        def ram(count: int) -> list[tuple[int, int]]:
+            boots = self.load(self.TOP + self.BOOT + f"ram_ranges = {count}\n")
+            return machine.ram(boots[0])
+
+        for count in (2, 64, 65):
+            ranges = ram(count)
+            self.assertEqual(len(ranges), count)
+            ends = [base + size for base, size in ranges]
+            self.assertTrue(all(e < b for e, (b, _) in zip(ends, ranges[1:], strict=False)))
+            self.assertLessEqual(ends[-1], machine.RAM + (1 << 30))
+        with self.assertRaises(plan.PlanError):
+            ram(130)
 
 
 if __name__ == "__main__":
