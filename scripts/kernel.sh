@@ -50,7 +50,7 @@ checked() { # FILE SHA256: is it the file that was pinned?
 # fetch KIND SHA256 WHERE: leaves the tarball in $download/linux-$version.tar.xz. Fails with a
 # note, so that the next source is tried.
 fetch() {
-	local kind=$1 sha=$2 where=$3 suite=${3%%/*} package=${3#*/} scratch=$download/partial conf got
+	local kind=$1 sha=$2 where=$3 suite=${3%%/*} package=${3#*/} scratch=$download/partial-$version conf got
 	rm -rf "$scratch"
 	mkdir -p "$scratch"
 	case $kind in
@@ -117,7 +117,14 @@ obtain() { # leaves a checked tarball at $download/linux-$version.tar.xz
 	die "no source of Linux $version could be fetched; give its tarball: scripts/kernel.sh --tarball FILE"
 }
 
-unpack() { # makes $source, patched, whole or not at all
+# unpacked: leaves $source there, patched, whole or not at all. The lock is that of all who want this
+# version's source, for whatever variant, and no longer held than it takes: in a subshell.
+unpacked() (
+	locked "source-$version"
+	[ -d "$source" ] || unpack
+)
+
+unpack() {
 	local patch scratch=$source.partial started=$SECONDS
 	obtain
 	say unpack "Linux $version"
@@ -149,7 +156,7 @@ check_config() {
 
 compile() {
 	local started=$SECONDS
-	[ -d "$source" ] || unpack
+	unpacked
 	mkdir -p "$build"
 	say configure "Linux $version ($variant)"
 	cat "${files[@]}" >"$build/fragments"
@@ -211,8 +218,7 @@ build=$cache/kernel/$version-$variant-$key
 case $print in
 key) echo "$key" ;;
 source)
-	locked "source-$version"
-	[ -d "$source" ] || unpack
+	unpacked
 	echo "$source"
 	;;
 build)

@@ -116,7 +116,7 @@ debian_mirror() {
 
 debian_keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# apt_private ARCH SUITE: prints an apt configuration whose state, lists and sources are in the
+# apt_private ARCH SUITE, in a subshell: prints an apt configuration whose state, lists and sources are in the
 # cache, for one architecture and suite. Proxies and certificates of the system's own
 # configuration still hold: only the sources, the preferences and the state are replaced.
 apt_private() {
@@ -125,6 +125,8 @@ apt_private() {
 	[ -n "$mirror" ] || die "no Debian archive for $(debian_release) in this system's apt sources"
 	[ -r "$debian_keyring" ] || die "$debian_keyring is missing: apt-get install debian-archive-keyring"
 	mkdir -p "$dir/lists/partial" "$dir/archives/partial"
+	# apt itself does not wait for another apt in the same place, it fails.
+	locked "apt-$arch-$suite"
 	: >"$dir/status"
 	printf '%s [signed-by=%s] %s %s main\n' deb "$debian_keyring" "$mirror" "$suite" \
 		deb-src "$debian_keyring" "$mirror" "$suite" >"$dir/sources.list"

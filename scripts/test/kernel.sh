@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What kernel.sh refuses, and what its key depends on. Nothing is fetched or built: the cache is empty
-# and kernel.sh must fail before it would look for a source.
+# What kernel.sh refuses, what its key depends on, and two runs at a time. The cache is empty; the only
+# source that is fetched and built is one that is made here.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/../lib.sh"
@@ -65,3 +65,29 @@ mkdir "$work/bin"
 printf '#!/bin/sh\necho bindgen 9.9.9\n' >"$work/bin/bindgen"
 chmod +x "$work/bin/bindgen"
 CARGO_HOME=$work PATH=$work/bin:$PATH differs 'the version of a tool'
+
+# Two variants of one version, both at once, with nothing there: the source is unpacked once, and both
+# builds succeed. The source is big enough that the second run comes while the first unpacks.
+fake=$work/fake/linux-1.2.3
+mkdir -p "$fake"
+cat >"$fake/Makefile" <<'MAKEFILE'
+allnoconfig:
+	cat $(KCONFIG_ALLCONFIG) >$(O)/.config
+Image modules: filler
+	echo $@ >>$(O)/made
+MAKEFILE
+head -c 80M /dev/zero >"$fake/filler"
+tar -cJf "$work/fake.tar.xz" -C "$work/fake" linux-1.2.3
+printf '%s\n' "1.2.3 url $(sha256 "$work/fake.tar.xz") file://$work/fake.tar.xz" >>"$work/tree/scripts/config/kernels"
+"$kernel" --version 1.2.3 >"$work/first" 2>"$work/first.log" &
+first=$!
+"$kernel" --version 1.2.3 --variant 16k >"$work/second" 2>"$work/second.log" || die "beside another: $(cat "$work/second.log")"
+wait "$first" || die "beside another: $(cat "$work/first.log")"
+[ "$(cat "$work"/{first,second}.log | grep -c ' unpack ')" = 1 ] || die "two runs unpacked one source"
+for run in first second; do
+	[ "$(paste -sd' ' "$(<"$work/$run")/made")" = 'Image modules' ] || die "the $run of two runs built nothing"
+done
+[ "$(<"$work/first")" != "$(<"$work/second")" ] || die "two variants share a build"
+source=$("$kernel" --version 1.2.3 --source)
+cmp "$source/filler" "$fake/filler"
+[ -z "$(find "$work/cache" -name '*partial*' -path '*/src/*')" ] || die "a part of a source stayed"
