@@ -229,6 +229,16 @@ rust_env() {
 # The arguments that every call of Kbuild here shares.
 kbuild_args=(LLVM="-$llvm" ARCH=arm64 -j"$jobs")
 
+# kernel_label BUILD VERSION VARIANT: a name for what is built against a kernel's BUILD. A vendor's
+# trees may be of one release and still be two: their place and what modules see of them tell.
+kernel_label() {
+	if [ -z "${KDIR:-}" ]; then
+		echo "$2-$3"
+	else
+		echo "$(<"$1/include/config/kernel.release")-$( (echo "$1" && cat "$1/.config" "$1/Module.symvers") | sha256sum | cut -c1-10)"
+	fi
+}
+
 # copy_module PLACE: the module's sources, uapi beside them, as Kbuild builds them. Without times, so
 # that a checkout that touched every file rebuilds nothing; what a former copy left is removed, and
 # what Kbuild made there stays.

@@ -36,9 +36,7 @@ while [ $# -gt 0 ]; do
 done
 
 kdir=$("$root/scripts/kernel.sh" --version "$version" --variant "$variant")
-name=$version-$variant
-[ -z "${KDIR:-}" ] || name=$(<"$kdir/include/config/kernel.release")
-out=$root/build/module-$name$suffix
+out=$root/build/module-$(kernel_label "$kdir" "$version" "$variant")$suffix
 
 rust_env
 mkdir -p "$out"

@@ -48,9 +48,10 @@ if [ "$list" = 1 ]; then
 	exit
 fi
 
-out=$root/build/selftest/$version-$variant
 kernel=(--version "$version" --variant "$variant")
 kdir=$("$root/scripts/kernel.sh" "${kernel[@]}")
+label=$(kernel_label "$kdir" "$version" "$variant")
+out=$root/build/selftest/$label
 # The harness comes from the kernel that mvirt is made for, whatever is booted.
 source=$(KDIR='' "$root/scripts/kernel.sh" --version 6.18.15 --source)
 
@@ -89,4 +90,4 @@ if grep -q '^intree-builtin ' <<<"$planned"; then
 fi
 
 exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
-	"${images[@]}" --label "$version-$variant" "${tests[@]}"
+	"${images[@]}" --label "$label" "${tests[@]}"
