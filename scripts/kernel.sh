@@ -176,6 +176,8 @@ vendor_tree() { # a tree that somebody else has built
 		[ -e "$KDIR/$file" ] || die "KDIR=$KDIR has no $file: it must be a kernel tree (or its O=) after \"make Image modules\""
 	done
 	grep -qx CONFIG_RUST=y "$KDIR/.config" || die "KDIR=$KDIR was built without CONFIG_RUST=y, which mvirt needs"
+	! grep -qx CONFIG_ARM64_64K_PAGES=y "$KDIR/.config" ||
+		die "KDIR=$KDIR has 64 KiB pages; 4 and 16 KiB are served: CONFIG_ARM64_4K_PAGES or CONFIG_ARM64_16K_PAGES"
 	realpath "$KDIR"
 }
 

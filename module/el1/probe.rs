@@ -92,7 +92,8 @@ impl fmt::Display for Refusal {
             ),
             PageSize(shift) => write!(
                 f,
-                "the EL2 image is for {} KiB pages, the kernel has {}; rebuild the module for it",
+                "the EL2 image is for {} KiB pages, the kernel has {}; rebuild the module for a kernel with \
+                 CONFIG_ARM64_4K_PAGES or CONFIG_ARM64_16K_PAGES, which are served",
                 (1u64 << shift) / 1024,
                 kernel::page::PAGE_SIZE / 1024,
             ),

@@ -48,3 +48,11 @@ new 'another configuration' first
 printf '0x12345678\tprintk\tvmlinux\tEXPORT_SYMBOL\t\n' >>"$work/first/Module.symvers"
 new 'a kernel with another symbol' first
 [ "$(kernel_label "$work/first" 6.18.15 4k)" = 6.18.15-4k ] || die "our own kernels have another label"
+
+# Where make is called without these scripts, Kbuild's own makefile refuses.
+kbuild() { make -n -f "$root/module/Kbuild" src="$root/module" obj="$work" "$@" >"$work/log" 2>&1; }
+kbuild CONFIG_ARM64_4K_PAGES=y libs || true
+! grep -q 'are served' "$work/log" || die "a kernel with 4 KiB pages is refused"
+if kbuild CONFIG_ARM64_64K_PAGES=y libs; then die "a kernel with 64 KiB pages is taken"; fi
+grep -q '4 and 16 KiB are served: build it with CONFIG_ARM64_4K_PAGES' "$work/log" ||
+	die "64 KiB pages are refused for another reason: $(<"$work/log")"
