@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Builds a host kernel with mvirt in its tree and prints the directory of the build.
+# Builds a host kernel with mvirt in its tree, as part of it (y) or as a module of it (m), and prints
+# a directory in build/ with the Image and, of m, mvirt.ko.
 #
 #	scripts/kernel-intree.sh y|m [--version 6.18.15] [--variant 4k]
 #
-# The tree is a copy, by hard links, of the cached source, and the build starts as a copy of the
-# cached build. Objects are good only for the path of the source that they were made from, so make
-# sees the copy at that path, in a mount namespace of its own; where there is none to be had, all is
-# built anew.
+# The tree is a copy, by hard links, of the cached source, and each of the two builds starts as a copy
+# of the cached build: what is left to do is mvirt itself and the link. Objects are good only for the
+# path of the source that they were made from, so make sees the copy at that path, in a mount
+# namespace of its own; where there is none to be had, all is built anew.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -31,9 +32,11 @@ unset KDIR
 configured=$("$root/scripts/kernel.sh" --version "$version" --variant "$variant")
 source=$("$root/scripts/kernel.sh" --version "$version" --source)
 tree=$cache/intree/$(basename "$source")
-build=$cache/intree/$(basename "$configured")
+build=$cache/intree/$(basename "$configured")-$how
+out=$root/build/intree/$version-$variant-$how
 rust_env
-locked "intree-$version-$variant"
+# The tree is one for all variants, and has one checkout's sources at a time.
+locked "intree-$version"
 
 if [ ! -d "$tree" ]; then
 	say copy "Linux $version for mvirt in its tree"
@@ -71,4 +74,12 @@ say build "Linux $version ($variant) with CONFIG_MVIRT=$how; log: $build/build.l
 started=$SECONDS
 logged "$build/build.log" kbuild O="$build" "${kbuild_args[@]}" Image modules
 note "built in $(since "$started")"
-echo "$build"
+# The next to hold the lock may be another checkout.
+made=(arch/arm64/boot/Image)
+[ "$how" = y ] || made+=(drivers/virt/mvirt/mvirt.ko)
+mkdir -p "$out"
+for file in "${made[@]}"; do
+	[ -f "$build/$file" ] || die "Kbuild ended well and made no $file; its log is $build/build.log"
+	cp "$build/$file" "$out/"
+done
+echo "$out"

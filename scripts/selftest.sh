@@ -75,6 +75,16 @@ files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt
 if grep -q 'load mvirt-crash' <<<"$planned"; then
 	files+=("${MVIRT_CRASH_KO:-$("$root/scripts/module.sh" "${kernel[@]}" --crash-test)}:/modules/mvirt-crash.ko")
 fi
+images=(--kernel "$kdir/arch/arm64/boot/Image")
+if grep -q '^intree-builtin ' <<<"$planned"; then
+	builtin=$("$root/scripts/kernel-intree.sh" y "${kernel[@]}")
+	images+=(--kernel "builtin=$builtin/Image")
+fi
+if grep -q '^intree-module ' <<<"$planned"; then
+	intree=$("$root/scripts/kernel-intree.sh" m "${kernel[@]}")
+	images+=(--kernel "intree=$intree/Image")
+	files+=("$intree/mvirt.ko:/modules/mvirt-intree.ko")
+fi
 files+=("$out/modules/hostile.ko:/modules/hostile.ko" "$out/modules/rival.ko:/modules/rival.ko")
 files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
 # Scripts, and the programs made of the C files.
@@ -82,12 +92,6 @@ while read -r file; do
 	files+=("$file:/selftests/$(basename "$(dirname "$file")")/$(basename "$file")")
 done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x ! -name init.sh)
 "$root/scripts/rootfs.sh" --init "$root/selftests/lib/init.sh" --output "$out/initramfs.gz" "${files[@]}"
-
-images=(--kernel "$kdir/arch/arm64/boot/Image")
-if grep -q '^intree-builtin ' <<<"$planned"; then
-	builtin=$("$root/scripts/kernel-intree.sh" y "${kernel[@]}")
-	images+=(--kernel "builtin=$builtin/arch/arm64/boot/Image")
-fi
 
 exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
 	"${images[@]}" --label "$label" "${tests[@]}"
