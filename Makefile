@@ -65,17 +65,17 @@ bench: ## what the take-over costs, in instructions
 	@scripts/bench.sh
 
 .PHONY: kvm-selftests
-kvm-selftests: ## the kernel's own KVM selftests on /dev/mvirt
+kvm-selftests: ## not there yet: the kernel's own KVM selftests on /dev/mvirt
 	@echo 'kvm-selftests: /dev/mvirt makes no VM yet (KVM_CREATE_VM is ENOTTY), so none of them can run' >&2
 	@exit 2
 
 .PHONY: miri
-miri: ## the tests under miri
+miri: ## the tests of EL2's logic under miri, with a pinned nightly Rust
 	@$(setup) host miri
 	@scripts/miri.sh
 
 .PHONY: fuzz
-fuzz: ## fuzz the hypercall interface
+fuzz: ## not there yet: a fuzzer of the hypercall interface
 	@echo 'fuzz: there is no fuzz target yet; the property tests of "make test" are what there is' >&2
 	@exit 2
 

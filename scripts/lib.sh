@@ -152,6 +152,8 @@ rust_floor=1.85 # 7.3's floor, and the rust-version of Cargo.toml
 rust_targets=(aarch64-unknown-linux-musl aarch64-unknown-none-softfloat)
 rust_components=(rust-src clippy rustfmt)
 debian_rustc=/usr/bin/rustc
+# What miri finds depends on its day. MIRI_TOOLCHAIN names another one.
+miri_toolchain=${MIRI_TOOLCHAIN:-nightly-2026-05-20}
 # Debian's Rust has no standard library for arm64; scripts/setup.sh puts one here.
 debian_sysroot=$cache/rust-sysroot
 

@@ -9,5 +9,6 @@
 cd "$root"
 
 unset RUSTC
+say miri "$(cargo "+$miri_toolchain" miri --version) ($miri_toolchain)"
 export PROPTEST_CASES=${PROPTEST_CASES:-4} MIRIFLAGS="${MIRIFLAGS:-} -Zmiri-disable-isolation"
-exec cargo +nightly miri test --locked --target-dir target/miri -p mvirt-abi -p mvirt-hyp -p mvirt-sim "$@"
+exec cargo "+$miri_toolchain" miri test --locked --target-dir target/miri -p mvirt-abi -p mvirt-hyp -p mvirt-sim "$@"

@@ -224,10 +224,12 @@ stage_lint() {
 
 stage_miri() {
 	have rustup || die "miri comes with a nightly Rust of rustup; this machine has no rustup"
-	rustup component list --installed --toolchain nightly 2>/dev/null | grep -q ^miri && return
-	say install "nightly Rust with miri (rustup)"
-	rustup toolchain install nightly --profile minimal --component miri,rust-src >&2 ||
-		die "rustup could not install a nightly toolchain with miri"
+	local installed
+	installed=$(rustup component list --installed --toolchain "$miri_toolchain" 2>/dev/null || true)
+	if grep -q ^miri <<<"$installed" && grep -q ^rust-src <<<"$installed"; then return; fi
+	say install "$miri_toolchain with miri (rustup)"
+	rustup toolchain install "$miri_toolchain" --profile minimal --component miri,rust-src >&2 ||
+		die "rustup could not install $miri_toolchain with miri; MIRI_TOOLCHAIN= names another nightly, one of: $(rustup toolchain list | grep -o '^nightly[^ ]*' | paste -sd' ')"
 }
 
 stages=("$@")
