@@ -110,8 +110,9 @@ arm64_std() {
 }
 
 stage_host() {
-	packages ca-certificates curl git make gcc libc6-dev xz-utils rsync gcc-aarch64-linux-gnu libc6-dev-arm64-cross
-	commands host git make gcc rsync curl xz flock
+	packages ca-certificates curl git make gcc libc6-dev xz-utils rsync gcc-aarch64-linux-gnu libc6-dev-arm64-cross \
+		python3
+	commands host git make gcc rsync curl xz flock python3
 	# Not asked for where the caller brings a Rust.
 	[ -n "${RUSTC:-}" ] || rustup_route || debian_route ||
 		die "Rust $rust_floor or later is needed, with ${rust_components[*]} and targets ${rust_targets[*]}: install rustup"
