@@ -12,6 +12,8 @@
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=scripts/debian.sh
+. "$(dirname "$0")/debian.sh"
 
 bindgen_version=0.72.1 # 7.3 wants 0.71.1 or later
 cargo_deny_version=0.20.2
