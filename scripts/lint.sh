@@ -21,6 +21,15 @@ lint_fmt() {
 	rustfmt --edition 2021 --check module/el1/*.rs module/el2/builtins/lib.rs
 }
 lint_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
+# KVM's ioctls are compiled for arm64 alone. No linker is needed to lint.
+lint_clippy_tool() {
+	local target=aarch64-unknown-linux-musl flags=''
+	if [ ! -d "$("$RUSTC" --print sysroot)/lib/rustlib/$target" ]; then
+		target=aarch64-unknown-linux-gnu
+		flags=--sysroot=$debian_sysroot
+	fi
+	RUSTFLAGS="$flags" cargo clippy --locked -p mvirt --target "$target" --target-dir build/clippy-tool -- -D warnings
+}
 # As built, and with each option that Kbuild may set.
 lint_clippy_el2() {
 	for cfg in '' '--cfg mvirt_debug' '--cfg mvirt_crash_test' '--cfg page_16k'; do
@@ -84,7 +93,7 @@ lint_safe() {
 		{ echo "the EL2 image has dependencies from outside" && return 1; }
 }
 
-known='fmt clippy clippy_el2 doc deny shellcheck ruff spdx safe'
+known='fmt clippy clippy_tool clippy_el2 doc deny shellcheck ruff spdx safe'
 mkdir -p build/lint
 names=("$@")
 [ $# -gt 0 ] || read -ra names <<<"$known"

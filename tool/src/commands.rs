@@ -2,3 +2,4 @@
 //! The subcommands, one file each.
 
 pub mod info;
+pub mod run;

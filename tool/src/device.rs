@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The device, and the seam before it.
 //!
-//! [`Device`] is what the rest of the tool sees; [`Node`] is the one in `/dev`. The only unsafe
-//! code of the tool is the ioctl here: no crate knows mvirt's numbers.
+//! [`Device`] is what the rest of the tool sees; [`Node`] is the one in `/dev`. Unsafe, because no
+//! crate knows mvirt's numbers of ioctls. KVM's, which `mvirt run` needs, are in `run/kvm.rs`.
 
 use std::fs::File;
 use std::io;
@@ -66,7 +66,7 @@ impl Device for Node {
 }
 
 /// Says why a device could not be opened.
-fn open_error(path: &Path, source: io::Error) -> Error {
+pub fn open_error(path: &Path, source: io::Error) -> Error {
     let path = path.to_path_buf();
     match source.raw_os_error() {
         // ENXIO and ENODEV: a node that was left behind or made by hand, without its driver.

@@ -9,14 +9,23 @@ use anstyle::{AnsiColor, Style};
 
 /// The end of the help text. [`Error::exit_code`] gives the numbers.
 pub const EXIT_CODES: &str = "Exit codes:
-  0  done
+  0  done; of \"run\": the guest powered itself off
   1  failed for another reason than those below
-  2  the command line is wrong
+  2  the command line is wrong, or an option cannot be had
   3  mvirt is not loaded: there is no device
   4  no permission to use the device
-  5  the device is not mvirt's, or of a version that this tool does not know";
+  5  the device is not mvirt's, of a version that this tool does not know, or cannot do this
+  6  the guest wanted a reset
+  7  the guest crashed
+  8  the guest cannot go on
+  9  the guest was left by the escape key";
+
+/// The exit code of [`Error::Guest`].
+pub const GUEST_FAILED: u8 = 8;
 
 /// Why a subcommand could not do its work.
+// The errors of KVM are dead code where there is none.
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no device at that path.
@@ -62,6 +71,61 @@ pub enum Error {
         /// This tool's hash of the contract with EL2.
         tool_hash: u64,
     },
+    /// What is at that path does not answer KVM's ioctls.
+    #[error("{}: it does not speak the ioctls of KVM, version 12", path.display())]
+    NotKvm {
+        /// The path that was tried.
+        path: PathBuf,
+    },
+    /// The device has no virtual machines.
+    #[error("{}: it makes no virtual machines: the module is older than this tool", path.display())]
+    NoMachines {
+        /// The path that was tried.
+        path: PathBuf,
+    },
+    /// The device has no protected virtual machines.
+    #[error(
+        "{}: it makes no protected virtual machines\n\
+         Add --no-protected to run the guest where the host can read its memory.",
+        path.display()
+    )]
+    NoProtected {
+        /// The path that was tried.
+        path: PathBuf,
+    },
+    /// The device lacks what every guest needs.
+    #[error("{}: it lacks {name}", path.display())]
+    Lacks {
+        /// The path that was tried.
+        path: PathBuf,
+        /// The capability.
+        name: &'static str,
+    },
+    /// There is no hypervisor for this tool here.
+    #[cfg(not(target_arch = "aarch64"))]
+    #[error("guests run on arm64 alone, and this tool was built for another architecture")]
+    NotArm64,
+    /// An option asks for what cannot be had.
+    #[error("{option} {value}: {why}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What it was given.
+        value: String,
+        /// What is wrong with that, and the limit.
+        why: String,
+    },
+    /// The guest cannot go on.
+    #[error("the guest cannot go on: {0}")]
+    Guest(String),
+    /// This process could not get what it needs.
+    #[error("{doing}: {source}")]
+    Internal {
+        /// What was being done.
+        doing: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The device cannot be used for another reason.
     #[error("{}: {doing}: {source}", path.display())]
     Device {
@@ -78,13 +142,28 @@ pub enum Error {
 }
 
 impl Error {
+    /// An option that asks for what cannot be had.
+    pub fn option(option: &'static str, value: &impl std::fmt::Display, why: String) -> Error {
+        let value = value.to_string();
+        Error::Option { option, value, why }
+    }
+
     /// The exit code, as [`EXIT_CODES`] lists them; 2 is clap's.
     fn exit_code(&self) -> u8 {
         match self {
-            Error::Device { .. } | Error::Output(_) => 1,
+            Error::Device { .. } | Error::Output(_) | Error::Internal { .. } => 1,
+            #[cfg(not(target_arch = "aarch64"))]
+            Error::NotArm64 => 1,
+            Error::Option { .. } => 2,
             Error::NotLoaded { .. } => 3,
             Error::Permission { .. } => 4,
-            Error::NotMvirt { .. } | Error::Version { .. } => 5,
+            Error::NotMvirt { .. }
+            | Error::Version { .. }
+            | Error::NotKvm { .. }
+            | Error::NoMachines { .. }
+            | Error::NoProtected { .. }
+            | Error::Lacks { .. } => 5,
+            Error::Guest(_) => GUEST_FAILED,
         }
     }
 
@@ -117,6 +196,19 @@ mod tests {
                 tool: 1,
                 tool_hash: 0xbb,
             },
+            Error::NotKvm { path: path.clone() },
+            Error::NoMachines { path: path.clone() },
+            Error::NoProtected { path: path.clone() },
+            Error::Lacks {
+                path: path.clone(),
+                name: "KVM_CAP_ONE_REG",
+            },
+            Error::option("--cpus", &9, "at most 8".into()),
+            Error::Guest("vCPU 0".into()),
+            Error::Internal {
+                doing: "a thread",
+                source: io::Error::from_raw_os_error(11),
+            },
             Error::Device {
                 path,
                 doing: "open",
@@ -145,6 +237,13 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} is not in: {text}");
         }
+    }
+
+    #[test]
+    fn a_limit_is_told_with_the_option_and_its_value() {
+        let error = Error::option("--cpus", &9, "at most 8".into());
+        assert_eq!(error.to_string(), "--cpus 9: at most 8");
+        assert!(all()[6].to_string().contains("--no-protected"));
     }
 
     #[test]

@@ -7,7 +7,11 @@
 
 mod commands;
 mod device;
+mod devices;
 mod error;
+mod run;
+mod sys;
+mod terminal;
 mod units;
 
 /// The contract of the device, made by bindgen from `uapi/mvirt.h`; `tests/uapi.rs` checks that it
@@ -21,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Shows what mvirt, the hypervisor under this kernel, is and does.
+/// Shows what mvirt, the hypervisor under this kernel, is and does, and runs guests on it.
 #[derive(Parser)]
 #[command(name = "mvirt", version, long_version = long_version(), arg_required_else_help = true)]
 #[command(after_help = error::EXIT_CODES)]
@@ -37,6 +41,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Info(commands::info::Args),
+    Run(commands::run::Args),
 }
 
 /// What `--version` prints: the contracts too, for they decide whether a module fits.
@@ -52,10 +57,11 @@ fn long_version() -> String {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Info(args) => commands::info::run(&args, &cli.device),
+        Command::Info(args) => commands::info::run(&args, &cli.device).map(|()| 0),
+        Command::Run(args) => commands::run::run(args, cli.device),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => error.report(),
     }
 }

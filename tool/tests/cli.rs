@@ -45,6 +45,25 @@ fn help_lists_the_exit_codes() {
 }
 
 #[test]
+fn what_run_cannot_be_told_names_the_option_and_the_reason() {
+    for (args, parts) in [
+        (&["--mem", "512"][..], &["--mem", "512", "has a unit"][..]),
+        (&["--mem", "3M"], &["--mem", "3M", "multiple of 2 MiB"]),
+        (&["--cpus", "0"], &["--cpus", "0 is not in 1.."]),
+        (&["--name", "a/b"], &["--name", "a/b", "letters"]),
+        (&["--disk", ",ro"], &["--disk", "no file"]),
+    ] {
+        let output = mvirt(&[&["run", "--kernel", "Image"], args].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said = text(&output.stderr);
+        assert!(parts.iter().all(|part| said.contains(part)), "{said}");
+    }
+    let output = mvirt(&["run"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("--kernel <FILE>"));
+}
+
+#[test]
 fn a_missing_device_is_3() {
     let output = mvirt(&["info", "--json", "--device", "/nonexistent/mvirt"]);
     assert_eq!(output.status.code(), Some(3));

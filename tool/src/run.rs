@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A virtual machine: memory, devices, vCPUs, from its options to its end.
+//!
+//! [`hypervisor`] is the seam before KVM's ioctls; behind it is `kvm`, which exists on arm64 alone.
+//! All else is built and tested everywhere.
+//!
+//! Threads: one for each vCPU, one for each disk, one that reads standard input, one for signals.
+//! They tell the main thread by [`event::Event`]s what happens, and the first that ends the guest
+//! decides. No thread waits for another while it has a lock; the locks of the devices are in
+//! `devices`.
+
+pub mod bus;
+pub mod event;
+pub mod fdt;
+pub mod guard;
+// What only KVM answers is dead code where there is none.
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
+pub mod hypervisor;
+pub mod image;
+pub mod input;
+#[cfg(target_arch = "aarch64")]
+pub mod kvm;
+#[cfg(not(target_arch = "aarch64"))]
+#[path = "run/no_kvm.rs"]
+pub mod kvm;
+pub mod layout;
+pub mod load;
+pub mod machine;
+pub mod ram;
+pub mod vcpu;
+
+use std::path::PathBuf;
+
+/// What a guest is to be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// How messages call it.
+    pub name: String,
+    /// The hypervisor's device.
+    pub device: PathBuf,
+    /// Whether the host must not reach its memory.
+    pub protected: bool,
+    /// Whether devices reach no more of its memory than a DMA pool; a protected guest's never do.
+    pub dma_pool: bool,
+    /// Number of vCPUs.
+    pub cpus: u32,
+    /// Bytes of memory.
+    pub memory: u64,
+    /// An Image, perhaps compressed by gzip.
+    pub kernel: PathBuf,
+    /// An initramfs.
+    pub initrd: Option<PathBuf>,
+    /// What follows our own words on the kernel's command line.
+    pub cmdline: String,
+    /// Disks in their order.
+    pub disks: Vec<DiskSpec>,
+    /// Whether to tell on standard error where the guest's memory is.
+    pub json: bool,
+}
+
+/// One disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskSpec {
+    /// The file or block device.
+    pub path: PathBuf,
+    /// Whether the guest may only read it.
+    pub read_only: bool,
+}

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Puts a guest together, runs it, and takes it apart.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{mpsc, Arc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use vm_memory::{Bytes, GuestAddress};
+use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
+
+use super::bus::Bus;
+use super::event::{tell, Ending, Event, Events};
+use super::fdt::{Description, Seed};
+use super::hypervisor::{Hypervisor, Kick, Vcpu, Vm};
+use super::layout::{self, Layout};
+use super::load::{self, Kernel};
+use super::ram::Ram;
+use super::{fdt, guard, input, vcpu, Config};
+use crate::devices::interrupt::{Interrupt, Line};
+use crate::devices::pvpanic::Pvpanic;
+use crate::devices::serial::Uart;
+use crate::devices::virtio::blk::{disk::Disk, Blk};
+use crate::devices::virtio::console::{Console, Input, Size};
+use crate::devices::virtio::mmio::Wiring;
+use crate::devices::virtio::rng::Rng;
+use crate::devices::virtio::slot::Slot;
+use crate::devices::virtio::{Broken, Device, Memory};
+use crate::error::Error;
+use crate::terminal::{self, output::Output};
+
+/// Our own words on the kernel's command line, before the user's. Nothing but the early console is
+/// there before virtio is.
+const CMDLINE: &str = "earlycon=uart8250,mmio,0x9000000 console=hvc0";
+/// A protected guest mixes in what the host calls random, but does not count on it.
+const DISTRUST: &str = "rng_core.default_quality=0";
+/// Linux's COMMAND_LINE_SIZE on arm64, with the byte that ends it.
+const CMDLINE_MOST: usize = 2048;
+/// How long the vCPUs have to come back at the end. Their threads end with the process anyway.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the guest's consoles are connected to.
+pub struct Wires {
+    /// What is typed.
+    pub input: Box<dyn Read + Send>,
+    /// Whether that is a terminal: then it has an escape key.
+    pub is_terminal: bool,
+    /// What is printed.
+    pub output: Box<dyn Write + Send>,
+    /// The size of the terminal.
+    pub size: Option<Size>,
+}
+
+/// A shared interrupt of the guest's.
+struct Spi<V> {
+    vm: Arc<V>,
+    number: u32,
+    events: Events,
+}
+
+impl<V: Vm> Line for Spi<V> {
+    fn set(&self, high: bool) {
+        if let Err(e) = self.vm.set_irq(self.number, high) {
+            let what = format!("KVM_IRQ_LINE of SPI {}: {e}", self.number);
+            tell(&self.events, Event::Failed(Error::Guest(what)));
+        }
+    }
+}
+
+/// The devices as they are put on the bus, one after the other.
+struct Board<V> {
+    vm: Arc<V>,
+    events: Events,
+    memory: Memory,
+    restricted: bool,
+    bus: Bus,
+    virtio: u32,
+}
+
+impl<V: Vm> Board<V> {
+    fn line(&self, number: u32) -> Box<dyn Line> {
+        Box::new(Spi {
+            vm: self.vm.clone(),
+            number,
+            events: self.events.clone(),
+        })
+    }
+
+    /// Adds a virtio device, whose troubles are told with its name.
+    fn add(&mut self, name: String, device: Box<dyn Device>) -> Arc<Slot> {
+        let report = move |broken: &Broken| {
+            terminal::say(format_args!(
+                "{name} is broken until the guest resets it: {broken}"
+            ));
+        };
+        let wiring = Wiring {
+            memory: self.memory.clone(),
+            restricted: self.restricted,
+            interrupt: Arc::new(Interrupt::new(self.line(layout::VIRTIO_SPI + self.virtio))),
+            report: Box::new(report),
+        };
+        let slot = Slot::new(device, wiring);
+        let base = layout::VIRTIO + layout::STRIDE * u64::from(self.virtio);
+        self.bus.add(base, slot.clone());
+        self.virtio += 1;
+        slot
+    }
+}
+
+/// Opens the disks; a failure names the option.
+fn open_disks(config: &Config) -> Result<Vec<Disk>, Error> {
+    let most = layout::MAX_DISKS;
+    if config.disks.len() > most {
+        let given = config.disks.len();
+        return Err(Error::option(
+            "--disk",
+            &given,
+            format!("at most {most} disks"),
+        ));
+    }
+    let open = |spec: &super::DiskSpec| {
+        Disk::open(&spec.path, spec.read_only)
+            .map_err(|why| Error::option("--disk", &spec.path.display(), why))
+    };
+    config.disks.iter().map(open).collect()
+}
+
+/// Checks what the hypervisor limits.
+fn check_limits(config: &Config, hypervisor: &impl Hypervisor) -> Result<(), Error> {
+    let most = hypervisor.max_cpus().min(layout::MAX_CPUS);
+    if config.cpus > most {
+        let why = format!("{} gives a guest at most {most}", config.device.display());
+        return Err(Error::option("--cpus", &config.cpus, why));
+    }
+    let bits = hypervisor.address_bits();
+    let most = 1_u64.checked_shl(bits).unwrap_or(u64::MAX) - layout::RAM;
+    if config.memory > most {
+        let mib = format!("{}M", config.memory >> 20);
+        let why = format!(
+            "{} has guest addresses of {bits} bits: at most {}M",
+            config.device.display(),
+            most >> 20
+        );
+        return Err(Error::option("--mem", &mib, why));
+    }
+    Ok(())
+}
+
+fn command_line(config: &Config) -> Result<String, Error> {
+    let mut words = vec![CMDLINE];
+    if config.protected {
+        words.push(DISTRUST);
+    }
+    if !config.cmdline.is_empty() {
+        words.push(&config.cmdline);
+    }
+    let line = words.join(" ");
+    if line.len() >= CMDLINE_MOST {
+        let room = CMDLINE_MOST - 1 - (line.len() - config.cmdline.len());
+        let why = format!("{} bytes; at most {room}", config.cmdline.len());
+        return Err(Error::option("--cmdline", &"...", why));
+    }
+    Ok(line)
+}
+
+/// Random bytes of the host's, for a guest that trusts it.
+fn seed() -> io::Result<Seed> {
+    let mut random = File::open("/dev/urandom")?;
+    let (mut kaslr, mut rng) = ([0; 8], [0; 64]);
+    random.read_exact(&mut kaslr)?;
+    random.read_exact(&mut rng)?;
+    let kaslr = u64::from_le_bytes(kaslr);
+    Ok(Seed { kaslr, rng })
+}
+
+/// Loads kernel and initramfs into new memory.
+fn load(config: &Config) -> Result<(Layout, Ram), Error> {
+    let kernel_path = config.kernel.display();
+    let kernel_error = |why| Error::option("--kernel", &kernel_path, why);
+    let kernel = Kernel::open(&config.kernel).map_err(kernel_error)?;
+    let initrd_error = |why| {
+        let path = config.initrd.clone().unwrap_or_default();
+        Error::option("--initrd", &path.display(), why)
+    };
+    let initrd = config.initrd.as_deref().map(load::open_initrd).transpose();
+    let initrd = initrd.map_err(initrd_error)?;
+
+    let mib = format!("{}M", config.memory >> 20);
+    let size = initrd.as_ref().map(|(_, len)| *len);
+    let layout = Layout::new(config.memory, config.dma_pool, &kernel.header, size)
+        .map_err(|why| Error::option("--mem", &mib, why))?;
+    let ram = Ram::map(&layout.ram).map_err(|e| Error::option("--mem", &mib, e.to_string()))?;
+    let memory = ram.view(&layout.ram);
+    kernel.load(&memory, &layout).map_err(kernel_error)?;
+    if let Some((file, _)) = initrd {
+        load::load_initrd(file, &memory, &layout).map_err(initrd_error)?;
+    }
+    Ok((layout, ram))
+}
+
+/// Where the guest's memory is, for a test that looks for its secrets in the host.
+fn announce(config: &Config, layout: &Layout, ram: &Ram) {
+    let range = |range: &std::ops::Range<u64>| serde_json::json!({ "guest": range.start, "size": range.end - range.start });
+    let place = serde_json::json!({
+        "name": config.name,
+        "pid": std::process::id(),
+        "protected": config.protected,
+        "ram": { "guest": layout.ram.start, "size": ram.size(), "user": ram.address() },
+        "pool": layout.pool.as_ref().map(range),
+    });
+    // As with every message: if it fails there is nobody to tell.
+    let _ = writeln!(io::stderr(), "{place}");
+}
+
+/// Runs a guest to its end.
+pub fn run<H: Hypervisor>(
+    config: &Config,
+    hypervisor: &H,
+    wires: Wires,
+    (events, told): (Events, mpsc::Receiver<Event>),
+) -> Result<Ending, Error> {
+    check_limits(config, hypervisor)?;
+    let cmdline = command_line(config)?;
+    let disks = open_disks(config)?;
+    let (layout, ram) = load(config)?;
+    let internal = |doing| move |source| Error::Internal { doing, source };
+    guard::set(ram).map_err(internal("sigaction of SIGBUS"))?;
+
+    let vm = Arc::new(hypervisor.create(config.protected)?);
+    vm.set_memory(layout.ram.start, ram.size(), ram.address())?;
+    let vcpus: Result<Vec<_>, _> = (0..config.cpus).map(|n| vm.create_vcpu(n)).collect();
+    let vcpus = vcpus?;
+    let mpidrs: Result<Vec<_>, _> = vcpus.iter().map(Vcpu::mpidr).collect();
+    vm.create_gic(config.cpus)?;
+
+    let stopping = Arc::new(AtomicBool::new(false));
+    let failed = events.clone();
+    let output = Output::new(wires.output, stopping.clone(), move |e| {
+        tell(&failed, Event::Failed(Error::Output(e)));
+    });
+    let mut board = Board {
+        vm: vm.clone(),
+        events: events.clone(),
+        // The DMA pool alone, where there is one: the rest is not the devices' to touch.
+        memory: ram.view(layout.pool.as_ref().unwrap_or(&layout.ram)),
+        restricted: config.dma_pool,
+        bus: Bus::default(),
+        virtio: 0,
+    };
+    let uart = Arc::new(Uart::new(board.line(layout::UART_SPI), output.clone()));
+    board.bus.add(layout::UART, uart.clone());
+    let panicked = events.clone();
+    let on_panic = move || tell(&panicked, Event::Ended(Ending::Crash));
+    board
+        .bus
+        .add(layout::PVPANIC, Arc::new(Pvpanic { on_panic }));
+    let typed = Arc::new(Input::default());
+    if let Some(size) = wires.size {
+        typed.set_size(size);
+    }
+    let console = Console::new(output, typed.clone());
+    let console = board.add("the console".into(), Box::new(console));
+    let random = File::open("/dev/urandom").map_err(internal("open of /dev/urandom"))?;
+    board.add("the entropy device".into(), Box::new(Rng(random)));
+    for (number, disk) in disks.into_iter().enumerate() {
+        let name = format!("disk{number}");
+        let slot = board.add(format!("disk {number}"), Box::new(Blk::new(disk, &name)));
+        slot.serve_in_thread(&name).map_err(internal("a thread"))?;
+    }
+
+    let seed = if config.protected {
+        None
+    } else {
+        Some(seed().map_err(internal("random bytes"))?)
+    };
+    let tree = fdt::build(&Description {
+        cmdline: &cmdline,
+        mpidrs: &mpidrs?,
+        ram: layout.ram.clone(),
+        initrd: layout.initrd.clone(),
+        pool: layout.pool.clone(),
+        virtio: board.virtio,
+        seed,
+    })
+    .map_err(|e| Error::Internal {
+        doing: "the device tree",
+        source: io::Error::other(e.to_string()),
+    })?;
+    assert!(
+        tree.len() as u64 <= layout::FDT_SIZE,
+        "as a test shows for the largest guest"
+    );
+    ram.view(&layout.ram)
+        .write_slice(&tree, GuestAddress(layout.fdt.start))
+        .map_err(|e| Error::Internal {
+            doing: "the device tree",
+            source: io::Error::other(e),
+        })?;
+    vcpus[0].set_entry(layout.kernel.start, layout.fdt.start)?;
+    if config.json {
+        announce(config, &layout, &ram);
+    }
+
+    let reader = (typed.clone(), console.clone(), events.clone());
+    let (input, is_terminal) = (wires.input, wires.is_terminal);
+    thread::Builder::new()
+        .name("input".into())
+        .spawn(move || input::pump(input, is_terminal, &reader.0, &reader.1, &reader.2))
+        .map_err(internal("a thread"))?;
+    let crew = Crew::start(vcpus, Arc::new(board.bus), stopping, &events)?;
+    let end = wait(&told, &typed, &console);
+    crew.stop();
+    // What failed there was told when it failed.
+    let _told = uart.finish();
+    end
+}
+
+/// Waits for what ends the guest.
+fn wait(told: &mpsc::Receiver<Event>, typed: &Input, console: &Slot) -> Result<Ending, Error> {
+    loop {
+        match told.recv() {
+            Ok(Event::Ended(ending)) => return Ok(ending),
+            Ok(Event::Failed(error)) => return Err(error),
+            Ok(Event::Signal(signal)) => return Ok(Ending::Signal(signal)),
+            Ok(event @ (Event::Resized | Event::Continued)) => {
+                if matches!(event, Event::Continued) {
+                    let source = terminal::again();
+                    source.map_err(|source| Error::Internal {
+                        doing: "the terminal",
+                        source,
+                    })?;
+                }
+                if let Some((columns, rows)) = terminal::size() {
+                    typed.set_size(Size { columns, rows });
+                    console.config_changed();
+                }
+            }
+            Err(mpsc::RecvError) => return Err(Error::Guest("all vCPUs are gone".into())),
+        }
+    }
+}
+
+/// The threads of the vCPUs.
+struct Crew<C: Vcpu> {
+    threads: Vec<(JoinHandle<C>, C::Kick)>,
+    stopping: Arc<AtomicBool>,
+}
+
+extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
+
+impl<C: Vcpu> Crew<C> {
+    fn start(
+        vcpus: Vec<C>,
+        bus: Arc<Bus>,
+        stopping: Arc<AtomicBool>,
+        events: &Events,
+    ) -> Result<Crew<C>, Error> {
+        register_signal_handler(SIGRTMIN(), on_kick).map_err(|e| Error::Internal {
+            doing: "sigaction of the vCPUs' signal",
+            source: io::Error::from_raw_os_error(e.errno()),
+        })?;
+        let threads = Vec::with_capacity(vcpus.len());
+        let mut crew = Crew { threads, stopping };
+        for (number, mut vcpu) in (0..).zip(vcpus) {
+            let (bus, events, stopping) = (bus.clone(), events.clone(), crew.stopping.clone());
+            let kick = vcpu.kick();
+            let spawned = thread::Builder::new()
+                .name(format!("vcpu{number}"))
+                .spawn(move || {
+                    if let Some(event) = vcpu::run(number, &mut vcpu, &bus, &stopping) {
+                        tell(&events, event);
+                    }
+                    // Given back, so that it lives until it is joined: it may be kicked until then.
+                    vcpu
+                });
+            match spawned {
+                Ok(thread) => crew.threads.push((thread, kick)),
+                Err(source) => {
+                    crew.stop();
+                    return Err(Error::Internal {
+                        doing: "a thread",
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(crew)
+    }
+
+    /// Makes all vCPUs leave the guest. One that does not come, for it waits for the host's disk or
+    /// the like, is left to the end of the process, which is near.
+    fn stop(self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let end = Instant::now() + PATIENCE;
+        for (thread, kick) in self.threads {
+            while !thread.is_finished() && Instant::now() < end {
+                kick.leave();
+                // ESRCH is a thread that has just ended.
+                let _gone = thread.kill(SIGRTMIN());
+                thread::sleep(Duration::from_micros(200));
+            }
+            if thread.is_finished() {
+                drop(thread.join());
+            } else {
+                // The vCPU must outlive the kick, whose thread may still be in it: both stay.
+                std::mem::forget(thread);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
