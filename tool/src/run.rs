@@ -4,7 +4,8 @@
 //! [`hypervisor`] is the seam before KVM's ioctls; behind it is `kvm`, which exists on arm64 alone.
 //! All else is built and tested everywhere.
 //!
-//! Threads: one for each vCPU, one for each disk, one that reads standard input, one for signals.
+//! Threads: one for each vCPU, one for each disk, one that reads standard input, one for signals,
+//! one that waits until the console listens.
 //! They tell the main thread by [`event::Event`]s what happens, and the first that ends the guest
 //! decides. No thread waits for another while it has a lock; the locks of the devices are in
 //! `devices`.

@@ -23,7 +23,7 @@ use crate::devices::interrupt::{Interrupt, Line};
 use crate::devices::pvpanic::Pvpanic;
 use crate::devices::serial::Uart;
 use crate::devices::virtio::blk::{disk::Disk, Blk};
-use crate::devices::virtio::console::{Console, Input, Size};
+use crate::devices::virtio::console::{Console, Input, Size, RECEIVE};
 use crate::devices::virtio::mmio::Wiring;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::slot::Slot;
@@ -256,7 +256,7 @@ pub fn run<H: Hypervisor>(
     board
         .bus
         .add(layout::PVPANIC, Arc::new(Pvpanic { on_panic }));
-    let typed = Arc::new(Input::default());
+    let typed = Arc::new(Input::held());
     if let Some(size) = wires.size {
         typed.set_size(size);
     }
@@ -308,6 +308,14 @@ pub fn run<H: Hypervisor>(
     thread::Builder::new()
         .name("input".into())
         .spawn(move || input::pump(input, is_terminal, &reader.0, &reader.1, &reader.2))
+        .map_err(internal("a thread"))?;
+    let (held, listener) = (typed.clone(), console.clone());
+    thread::Builder::new()
+        .name("console".into())
+        .spawn(move || {
+            held.wait_for_quiet();
+            listener.serve(RECEIVE);
+        })
         .map_err(internal("a thread"))?;
     let crew = Crew::start(vcpus, Arc::new(board.bus), stopping, &events)?;
     let end = wait(&told, &typed, &console);

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The console (virtio 1.2, section 5.3): one port, no multiport.
 //!
-//! What is typed waits in [`Input`], which whoever reads the terminal fills from another thread.
+//! What is typed waits in [`Input`], which whoever reads the terminal fills from another thread. It
+//! also waits for the driver: Linux throws away what it receives between giving its first buffers and
+//! having its terminal, and with one port the device is not told of the latter. But Linux prints all
+//! of its log in that time, so a console that has become quiet is one that listens.
 //! Lock order: the device's transport, then the input.
 
 use std::collections::VecDeque;
 use std::io::Write;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
 
@@ -24,6 +28,11 @@ pub const WAITING: usize = 64 << 10;
 /// Copied at a time.
 const CHUNK: usize = 4096;
 
+/// A console that printed nothing for so long listens,
+const QUIET: Duration = Duration::from_millis(250);
+/// and so does one whose driver has been there for so long.
+const LONG: Duration = Duration::from_secs(5);
+
 /// The size of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
@@ -38,15 +47,61 @@ pub struct Size {
 pub struct Input {
     state: Mutex<State>,
     room: Condvar,
+    printed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     bytes: VecDeque<u8>,
     size: Option<Size>,
+    /// Nothing is handed on yet.
+    held: bool,
+    /// When the driver came, and when it or the guest last did something.
+    times: Option<(Instant, Instant)>,
 }
 
 impl Input {
+    /// Where what is typed is kept until [`Input::wait_for_quiet`] has returned.
+    pub fn held() -> Input {
+        let input = Input::default();
+        input.lock().held = true;
+        input
+    }
+
+    /// Waits until the guest can be expected to listen.
+    pub fn wait_for_quiet(&self) {
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            let until = state
+                .times
+                .map(|(came, last)| (came + LONG).min(last + QUIET));
+            state = match until {
+                None => {
+                    let state = self.printed.wait(state);
+                    state.unwrap_or_else(PoisonError::into_inner)
+                }
+                Some(until) if until > now => {
+                    let result = self.printed.wait_timeout(state, until - now);
+                    result.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Some(_) => break,
+            };
+        }
+        state.held = false;
+    }
+
+    /// Notes that the driver came, or that the guest printed.
+    fn note(&self) {
+        let mut state = self.lock();
+        if state.held {
+            let now = Instant::now();
+            let (came, _) = state.times.unwrap_or((now, now));
+            state.times = Some((came, now));
+            self.printed.notify_all();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,9 +131,10 @@ impl Input {
         self.lock().size
     }
 
-    /// Whether anything waits.
+    /// Whether there is anything to hand on.
     fn is_empty(&self) -> bool {
-        self.lock().bytes.is_empty()
+        let state = self.lock();
+        state.held || state.bytes.is_empty()
     }
 
     /// The next bytes, at most `most`.
@@ -133,6 +189,7 @@ impl<W: Write + Send> Console<W> {
             }
             ring.give(&request, 0)?;
         }
+        self.input.note();
         Ok(Served::All)
     }
 }
@@ -159,7 +216,9 @@ impl<W: Write + Send> Device for Console<W> {
         }
     }
 
-    fn start(&mut self, _features: u64) {}
+    fn start(&mut self, _features: u64) {
+        self.input.note();
+    }
 
     fn serve(&mut self, index: usize, ring: &mut Ring<'_>) -> Result<Served, Broken> {
         match index {

@@ -176,7 +176,9 @@ impl Driver {
             };
             self.descriptor(self.table(index), this, address, len, flags, next);
         }
-        self.inputs.insert(head, inputs);
+        if !inputs.is_empty() {
+            self.inputs.insert(head, inputs);
+        }
         self.make_available(index, head);
         head
     }
@@ -229,7 +231,8 @@ impl Driver {
         done
     }
 
-    /// What the device has written into the parts of the latest request with this head.
+    /// What the device has written into the parts of the latest request with this head that had
+    /// parts to be written.
     pub fn written(&self, head: u16) -> Vec<u8> {
         let mut all = Vec::new();
         for &(at, len) in &self.inputs[&head] {

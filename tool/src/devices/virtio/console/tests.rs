@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::super::testing::{Driver, Part};
 use super::*;
@@ -112,4 +112,34 @@ fn an_output_that_fails_breaks_the_device() {
     driver.request(TRANSMIT, &[Part::Out(b"x")]);
     assert!(driver.serve(TRANSMIT).is_empty());
     assert!(driver.is_broken());
+}
+
+#[test]
+fn nothing_is_handed_on_before_the_guest_is_quiet() {
+    let input = Arc::new(Input::held());
+    input.push(b"early");
+    let (tell, told) = mpsc::channel();
+    let waiter = {
+        let input = input.clone();
+        std::thread::spawn(move || {
+            input.wait_for_quiet();
+            tell.send(Instant::now()).unwrap();
+        })
+    };
+    // Without a driver it waits as long as it takes.
+    assert!(told.recv_timeout(QUIET * 2).is_err());
+    let mut driver = Driver::start(Console::new(Screen::default(), input), 0);
+    driver.request(RECEIVE, &[Part::In(8)]);
+    for _ in 0..3 {
+        std::thread::sleep(QUIET / 4);
+        driver.request(TRANSMIT, &[Part::Out(b"log")]);
+        driver.serve(TRANSMIT);
+        assert!(driver.serve(RECEIVE).is_empty());
+    }
+    let last = Instant::now();
+    let quiet = told.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert!(quiet >= last + QUIET - Duration::from_millis(20));
+    waiter.join().unwrap();
+    assert_eq!(driver.serve(RECEIVE), [(0, 5)]);
+    assert_eq!(driver.written(0)[..5], *b"early");
 }
