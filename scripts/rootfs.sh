@@ -3,8 +3,9 @@
 #
 # Packs an initramfs for a test machine: arm64 busybox, an init, and the files that the caller names.
 #
-#	scripts/rootfs.sh --init FILE --output FILE.gz [SOURCE:PLACE ...]
+#	scripts/rootfs.sh [--init FILE] --output FILE.gz [SOURCE:PLACE ...]
 #
+# Without an init it has the files alone, to be put behind another archive, as the kernel takes them.
 # PLACE is an absolute path in the machine; SOURCE keeps its mode. The same input gives the same
 # bytes.
 
@@ -21,16 +22,18 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-if [ -z "$init" ] || [ -z "$output" ]; then die "--init and --output are needed; see the head of $0"; fi
-busybox=${BUSYBOX:-$cache/busybox/busybox}
-[ -x "$busybox" ] || die "no busybox at $busybox: scripts/setup.sh qemu"
+[ -n "$output" ] || die "--output is needed; see the head of $0"
 
 stage=$(mktemp -d)
 trap 'rm -rf "$stage"' EXIT
-mkdir -p "$stage"/{bin,dev,proc,sys,tmp}
-cp "$busybox" "$stage/bin/busybox"
-ln -s busybox "$stage/bin/sh"
-install -m 755 "$init" "$stage/init"
+if [ -n "$init" ]; then
+	busybox=${BUSYBOX:-$cache/busybox/busybox}
+	[ -x "$busybox" ] || die "no busybox at $busybox: scripts/setup.sh qemu"
+	mkdir -p "$stage"/{bin,dev,proc,sys,tmp}
+	cp "$busybox" "$stage/bin/busybox"
+	ln -s busybox "$stage/bin/sh"
+	install -m 755 "$init" "$stage/init"
+fi
 for pair in "${files[@]}"; do
 	mkdir -p "$stage$(dirname "${pair#*:}")"
 	cp -p "${pair%%:*}" "$stage${pair#*:}"

@@ -102,5 +102,15 @@ while read -r file; do
 done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x ! -name init.sh)
 "$root/scripts/rootfs.sh" --init "$root/selftests/lib/init.sh" --output "$out/initramfs.gz" "${files[@]}"
 
+# Machines that run guests have one more archive behind the initramfs; the others would only unpack
+# it in vain. The kernel takes several, one after the other.
+if grep -q '^guest-' <<<"$planned"; then
+	"$root/scripts/rootfs.sh" --init "$root/selftests/guest-boot/guest.sh" --output "$out/guest.gz"
+	"$root/scripts/rootfs.sh" --output "$out/guest-files.gz" \
+		"$kdir/arch/arm64/boot/Image:/guest/Image" "$out/guest.gz:/guest/initramfs.gz"
+	cat "$out/initramfs.gz" "$out/guest-files.gz" >"$out/initramfs-guest.gz"
+	images+=(--guest "$out/initramfs-guest.gz")
+fi
+
 exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
 	"${images[@]}" --label "$label" "${tests[@]}"

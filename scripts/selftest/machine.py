@@ -36,6 +36,7 @@ class Images:
     kernels: dict[str, pathlib.Path]
     initrd: pathlib.Path
     blobs: pathlib.Path
+    guest: pathlib.Path | None = None  # the initramfs with a guest in it
 
 
 @dataclasses.dataclass
@@ -132,7 +133,7 @@ def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     append = " ".join(filter(None, (COMMAND_LINE, boot.host, boot.append)))
     programs = ";".join(boot.programs)
     kernel = ["-kernel", str(images.kernels[boot.kernel])]
-    kernel += ["-initrd", str(images.initrd)]
+    kernel += ["-initrd", str(images.guest if boot.guest else images.initrd)]
     kernel += ["-append", f'{append} selftest="{boot.test}:{programs}"']
     if boot.firmware:
         return _under_firmware(boot, machine, kernel, images, tmp)

@@ -20,6 +20,7 @@ A test is a directory below selftests/ with a test.toml:
     entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
     firmware = "TEST/NAME.bin"   runs at EL3 in place of QEMU's PSCI and starts the kernel itself
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
+    guest = true                 the machine has a kernel and an initramfs for guests, in /guest
     kernel = "builtin"           boots that kind of kernel instead of the one under test
     report = ["regex", ...]      the boot ends in a panic whose console shows these, in this order
 """
@@ -60,6 +61,7 @@ class Boot:
     entry: str = ""
     firmware: str = ""
     poweroff: bool = True
+    guest: bool = False
     kernel: str = ""
     report: tuple[str, ...] = ()
 

@@ -24,6 +24,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="show the boots, boot nothing")
     parser.add_argument("--kernel", action="append", default=[], metavar="[KIND=]IMAGE")
     parser.add_argument("--initrd", type=pathlib.Path)
+    parser.add_argument("--guest", type=pathlib.Path, help="an initramfs with a guest in it")
     parser.add_argument("--blobs", type=pathlib.Path, help="directory of the entries of boots")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
@@ -39,7 +40,8 @@ def _kernels(given: list[str]) -> dict[str, pathlib.Path]:
 
 
 def _boot_all(boots: list[plan.Boot], options: argparse.Namespace, report: Report) -> None:
-    images = machine.Images(_kernels(options.kernel), options.initrd, options.blobs)
+    kernels = _kernels(options.kernel)
+    images = machine.Images(kernels, options.initrd, options.blobs, options.guest)
     logs = options.build / "logs"
     logs.mkdir(parents=True, exist_ok=True)
 
@@ -73,6 +75,9 @@ def main() -> int:
     if missing:
         kinds = ", ".join(k or "the kernel under test" for k in sorted(missing))
         print(f"selftest: no image was given for: {kinds}", file=sys.stderr)
+        return 2
+    if not options.guest and any(b.guest for b in boots):
+        print("selftest: no --guest was given", file=sys.stderr)
         return 2
     start = time.monotonic()
     report = Report({"kernel": options.label, "matrix": options.matrix})
