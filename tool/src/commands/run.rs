@@ -115,9 +115,6 @@ pub fn run(args: Args, device: PathBuf) -> Result<u8, Error> {
         .map_err(internal("a thread"))?;
 
     let raw = terminal::Raw::enter().map_err(internal("the terminal"))?;
-    if raw.is_some() {
-        terminal::say(format_args!("{}: press Ctrl-A x to leave it", config.name));
-    }
     // Without std's buffers: what the guest prints is seen at once, and a write ends by a signal.
     let output = sys::unbuffered(io::stdout()).map_err(internal("standard output"))?;
     let wires = Wires {

@@ -315,8 +315,15 @@ pub fn run<H: Hypervisor>(
         .spawn(move || {
             held.wait_for_quiet();
             listener.serve(RECEIVE);
+            // Linux reads the size when it is told of a change, and not before.
+            if held.size().is_some() {
+                listener.config_changed();
+            }
         })
         .map_err(internal("a thread"))?;
+    if is_terminal {
+        terminal::say(format_args!("{}: press Ctrl-A x to leave it", config.name));
+    }
     let crew = Crew::start(vcpus, Arc::new(board.bus), stopping, &events)?;
     let end = wait(&told, &typed, &console);
     crew.stop();
@@ -341,8 +348,9 @@ fn wait(told: &mpsc::Receiver<Event>, typed: &Input, console: &Slot) -> Result<E
                     })?;
                 }
                 if let Some((columns, rows)) = terminal::size() {
-                    typed.set_size(Size { columns, rows });
-                    console.config_changed();
+                    if typed.set_size(Size { columns, rows }) {
+                        console.config_changed();
+                    }
                 }
             }
             Err(mpsc::RecvError) => return Err(Error::Guest("all vCPUs are gone".into())),

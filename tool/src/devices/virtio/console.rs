@@ -122,12 +122,16 @@ impl Input {
     }
 
     /// Notes the size of the terminal. The first one, before the guest starts, decides whether the
-    /// device tells it at all.
-    pub fn set_size(&self, size: Size) {
-        self.lock().size = Some(size);
+    /// device tells it at all. Answers whether the guest is to be told of the change now: before it
+    /// listens, Linux would look for the size of a terminal that it does not have yet.
+    pub fn set_size(&self, size: Size) -> bool {
+        let mut state = self.lock();
+        state.size = Some(size);
+        !state.held
     }
 
-    fn size(&self) -> Option<Size> {
+    /// The size of the terminal, if there is one.
+    pub fn size(&self) -> Option<Size> {
         self.lock().size
     }
 

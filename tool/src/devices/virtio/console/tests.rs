@@ -86,7 +86,8 @@ fn the_size_is_told_only_with_a_terminal() {
     assert_eq!(driver.offered() & 1 << VIRTIO_CONSOLE_F_SIZE, 0);
     let input = Arc::new(Input::default());
     let (columns, rows) = (132, 43);
-    input.set_size(Size { columns, rows });
+    assert!(input.set_size(Size { columns, rows }));
+    assert!(!Input::held().set_size(Size { columns, rows }));
     let driver = Driver::start(Console::new(Screen::default(), input), 0);
     assert_ne!(driver.offered() & 1 << VIRTIO_CONSOLE_F_SIZE, 0);
     let mut data = [0xff; 8];
