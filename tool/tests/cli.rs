@@ -63,6 +63,45 @@ fn what_run_cannot_be_told_names_the_option_and_the_reason() {
     assert!(text(&output.stderr).contains("--kernel <FILE>"));
 }
 
+#[cfg(not(target_arch = "aarch64"))]
+#[test]
+fn guests_need_arm64() {
+    let output = mvirt(&["run", "--kernel", "Image"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("arm64 alone"));
+}
+
+#[test]
+fn the_manual_lists_the_exit_codes_and_the_options() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../Documentation/mvirt-run.rst"
+    );
+    let manual = std::fs::read_to_string(path).expect("the manual");
+    let output = mvirt(&["run", "--help"]);
+    let (help, codes) = (text(&output.stdout), mvirt(&["--help"]));
+    let options: Vec<&str> = help
+        .split_whitespace()
+        .filter(|word| word.starts_with("--") && *word != "--help")
+        .map(|word| word.trim_end_matches(','))
+        .collect();
+    assert!(options.len() >= 12, "{options:?}");
+    for option in options {
+        assert!(
+            manual.contains(&format!("\n**{option}**"))
+                || manual.contains(&format!(", **{option}**")),
+            "{option}"
+        );
+    }
+    let (_, codes) = text(&codes.stdout)
+        .split_once("Exit codes:\n")
+        .expect("the codes");
+    for line in codes.lines().filter(|line| !line.is_empty()) {
+        let code = line.split_whitespace().next().expect("a code");
+        assert!(manual.contains(&format!("\n{code}\n    ")), "{code}");
+    }
+}
+
 #[test]
 fn a_missing_device_is_3() {
     let output = mvirt(&["info", "--json", "--device", "/nonexistent/mvirt"]);

@@ -40,3 +40,66 @@ extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc
     let _ = io::stderr().write_all(message);
     sys::exit_now(GUEST_FAILED.into());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+    use std::process::Command;
+
+    use super::super::layout::{BLOCK, RAM as BASE};
+    use super::*;
+
+    /// Runs `child` of this module in a process of its own.
+    fn end_of_child(what: &str) -> (Option<i32>, String) {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "--ignored",
+                "--nocapture",
+                "run::guard::tests::child",
+            ])
+            .env("MVIRT_TEST_CHILD", what)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    }
+
+    #[test]
+    fn memory_that_is_not_shared_ends_the_guest() {
+        let (code, said) = end_of_child("ram");
+        assert_eq!(code, Some(GUEST_FAILED.into()), "{said}");
+        assert!(said.contains("its driver is wrong"), "{said}");
+        let (code, said) = end_of_child("elsewhere");
+        assert_eq!(code, Some(GUEST_FAILED.into()), "{said}");
+        assert!(said.contains("outside of the guest's memory"), "{said}");
+    }
+
+    /// Touches a page behind the end of a file, which is a SIGBUS.
+    #[test]
+    #[ignore = "the child of another test"]
+    fn child() {
+        let Some(what) = std::env::var_os("MVIRT_TEST_CHILD") else {
+            return;
+        };
+        let ram = Ram::map(&(BASE..BASE + BLOCK)).unwrap();
+        let other = Ram::map(&(BASE..BASE + BLOCK)).unwrap();
+        set(ram).unwrap();
+        let place = if what == "ram" { ram } else { other };
+        let empty = vmm_sys_util::tempfile::TempFile::new().unwrap();
+        // SAFETY: the range was mapped just now and nobody else knows of it.
+        let page = unsafe {
+            libc::mmap(
+                place.address() as *mut libc::c_void,
+                4096,
+                libc::PROT_READ,
+                libc::MAP_SHARED | libc::MAP_FIXED,
+                empty.as_file().as_raw_fd(),
+                0,
+            )
+        };
+        assert_ne!(page, libc::MAP_FAILED);
+        // SAFETY: the page is mapped; that reading it ends the process is what is tested.
+        unsafe { std::ptr::read_volatile(page.cast::<u8>()) };
+    }
+}
