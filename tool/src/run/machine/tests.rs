@@ -229,6 +229,63 @@ fn the_devices_are_where_the_tree_says() {
     assert_eq!(*seen.lock().unwrap(), [3, 4, 2, u32::MAX]);
 }
 
+/// Makes a queue of the entropy device ready at an address; answers the device's status.
+fn status_of_queue_at(at: u64, mmio: &mut dyn FnMut(Access<'_>)) -> u32 {
+    use virtio_bindings::virtio_mmio as reg;
+    let base = layout::VIRTIO + layout::STRIDE;
+    let mut set = |register: u32, value: u64| {
+        let address = base + u64::from(register);
+        let data = &(value as u32).to_le_bytes()[..];
+        mmio(Access::Write { address, data });
+    };
+    set(reg::VIRTIO_MMIO_STATUS, 0);
+    set(reg::VIRTIO_MMIO_STATUS, 3);
+    // VIRTIO_F_VERSION_1 and VIRTIO_F_ACCESS_PLATFORM.
+    set(reg::VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
+    set(reg::VIRTIO_MMIO_DRIVER_FEATURES, 3);
+    set(reg::VIRTIO_MMIO_STATUS, 11);
+    set(reg::VIRTIO_MMIO_QUEUE_NUM, 16);
+    set(reg::VIRTIO_MMIO_QUEUE_DESC_LOW, at);
+    set(reg::VIRTIO_MMIO_QUEUE_AVAIL_LOW, at + 0x1000);
+    set(reg::VIRTIO_MMIO_QUEUE_USED_LOW, at + 0x2000);
+    set(reg::VIRTIO_MMIO_QUEUE_READY, 1);
+    let mut data = [0; 4];
+    let address = base + u64::from(reg::VIRTIO_MMIO_STATUS);
+    mmio(Access::Read {
+        address,
+        data: &mut data,
+    });
+    u32::from_le_bytes(data)
+}
+
+#[test]
+fn devices_of_a_protected_guest_reach_its_pool_alone() {
+    const RUNNING: u32 = 11;
+    const NEEDS_RESET: u32 = 64;
+    for protected in [false, true] {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let told = seen.clone();
+        let hypervisor = fake(move |_, mmio| {
+            let end = layout::RAM + (32 << 20);
+            let pool = end - (8 << 20);
+            for at in [layout::RAM, pool - 0x2000, pool, end - 0x3000, end] {
+                told.lock().unwrap().push(status_of_queue_at(at, mmio));
+            }
+            system(1)
+        });
+        let (mut config, _kernel, _disk) = config(protected);
+        config.cpus = 1;
+        boot(&config, &hypervisor, Box::new(io::sink())).unwrap();
+        let outside = if protected {
+            RUNNING | NEEDS_RESET
+        } else {
+            RUNNING
+        };
+        let expected = [outside, outside, RUNNING, RUNNING, RUNNING | NEEDS_RESET];
+        assert_eq!(*seen.lock().unwrap(), expected, "{protected}");
+    }
+}
+
 #[test]
 fn a_panic_is_told_by_pvpanic() {
     let hypervisor = fake(|_, mmio| {
