@@ -310,3 +310,70 @@ fn a_disk_has_one_writer_or_many_readers() {
     drop(writer);
     Disk::open(path, true).unwrap();
 }
+
+#[test]
+fn nothing_is_written_by_a_request_of_which_a_part_is_nowhere() {
+    let file = file();
+    let before = content(&file, 0, SECTORS);
+    let mut driver = start(&file, false);
+    let whole = head(blk::VIRTIO_BLK_T_OUT, 0);
+    // More than is copied at a time before the part that is not there.
+    let data = vec![0xee; 2 * CHUNK];
+    let nowhere = Part::Raw(BASE + SIZE, 512, 1, 3);
+    driver.request(
+        0,
+        &[Part::Out(&whole), Part::Out(&data), nowhere, Part::In(1)],
+    );
+    assert!(driver.serve(0).is_empty());
+    assert!(driver.is_broken());
+    assert_eq!(content(&file, 0, SECTORS), before);
+}
+
+/// Whatever a driver writes into registers and rings, the device answers or breaks off, the disk
+/// keeps its length, and after a reset it works.
+#[test]
+fn noise_does_no_harm() {
+    let file = file();
+    let mut driver = start(&file, false);
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move || {
+        // xorshift64: the same in each run.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut broken = 0;
+    for _ in 0..1000 {
+        driver.bring_up(if random() % 2 == 0 { FLUSH } else { 0 });
+        for _ in 0..random() % 16 {
+            let table = driver.table(0);
+            match random() % 8 {
+                0 => driver.set((random() % 0x100) as u32 & !3, random() as u32),
+                1 => driver.put(table + random() % 0x9000, &random().to_le_bytes()),
+                2..=4 => {
+                    // A descriptor that is nearly right.
+                    let (n, next) = ((random() % 8) as u16, (random() % 8) as u16);
+                    let address = BASE + random() % (SIZE + 0x1000);
+                    let flags = (random() % 8) as u16;
+                    driver.descriptor(table, n, address, (random() % 1025) as u32, flags, next);
+                    driver.put(
+                        address.min(BASE + SIZE - 16),
+                        &head((random() % 14) as u32, 1),
+                    );
+                }
+                _ => {
+                    driver.make_available(0, (random() % 8) as u16);
+                    driver.serve(0);
+                }
+            }
+        }
+        broken += u32::from(driver.is_broken());
+    }
+    // Both ends of the noise were met.
+    assert!((100..900).contains(&broken), "{broken}");
+    driver.bring_up(FLUSH);
+    let (_, data) = ask(&mut driver, blk::VIRTIO_BLK_T_IN, 2000, vec![Part::In(512)]);
+    assert_eq!(data.last(), Some(&OK));
+    assert_eq!(file.as_file().metadata().unwrap().len(), SECTORS * SECTOR);
+}
