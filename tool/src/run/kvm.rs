@@ -107,12 +107,13 @@ impl Hypervisor for Kvm {
             }
             _ => failed(&self.path, "KVM_CREATE_VM")(error),
         })?;
+        // Asked of the device: pKVM leaves some of them out for a protected machine, which has them.
         for (cap, name) in [
             (Cap::OneReg, "KVM_CAP_ONE_REG"),
             (Cap::ArmPsci02, "KVM_CAP_ARM_PSCI_0_2"),
             (Cap::ImmediateExit, "KVM_CAP_IMMEDIATE_EXIT"),
         ] {
-            if !vm.check_extension(cap) {
+            if !self.kvm.check_extension(cap) {
                 return Err(Error::Lacks { path: path(), name });
             }
         }
