@@ -10,7 +10,9 @@
 //! decides. No thread waits for another while it has a lock; the locks of the devices are in
 //! `devices`.
 
+pub mod board;
 pub mod bus;
+pub mod crew;
 pub mod event;
 pub mod fdt;
 pub mod guard;

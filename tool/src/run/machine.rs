@@ -3,31 +3,28 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{mpsc, Arc};
-use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::thread;
 
 use vm_memory::{Bytes, GuestAddress};
-use vmm_sys_util::signal::{register_signal_handler, Killable, SIGRTMIN};
 
+use super::board::Board;
 use super::bus::Bus;
+use super::crew::Crew;
 use super::event::{tell, Ending, Event, Events};
 use super::fdt::{Description, Seed};
-use super::hypervisor::{Hypervisor, Kick, Vcpu, Vm};
+use super::hypervisor::{Hypervisor, Vcpu, Vm};
 use super::layout::{self, Layout};
 use super::load::{self, Kernel};
 use super::ram::Ram;
-use super::{fdt, guard, input, vcpu, Config};
-use crate::devices::interrupt::{Interrupt, Line};
+use super::{fdt, guard, input, Config};
 use crate::devices::pvpanic::Pvpanic;
 use crate::devices::serial::Uart;
 use crate::devices::virtio::blk::{disk::Disk, Blk};
 use crate::devices::virtio::console::{Console, Input, Size, RECEIVE};
-use crate::devices::virtio::mmio::Wiring;
 use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::slot::Slot;
-use crate::devices::virtio::{Broken, Device, Memory};
 use crate::error::Error;
 use crate::terminal::{self, output::Output};
 
@@ -38,8 +35,6 @@ const CMDLINE: &str = "earlycon=uart8250,mmio,0x9000000 console=hvc0";
 const DISTRUST: &str = "rng_core.default_quality=0";
 /// Linux's COMMAND_LINE_SIZE on arm64, with the byte that ends it.
 const CMDLINE_MOST: usize = 2048;
-/// How long the vCPUs have to come back at the end. Their threads end with the process anyway.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the guest's consoles are connected to.
 pub struct Wires {
@@ -51,62 +46,6 @@ pub struct Wires {
     pub output: Box<dyn Write + Send>,
     /// The size of the terminal.
     pub size: Option<Size>,
-}
-
-/// A shared interrupt of the guest's.
-struct Spi<V> {
-    vm: Arc<V>,
-    number: u32,
-    events: Events,
-}
-
-impl<V: Vm> Line for Spi<V> {
-    fn set(&self, high: bool) {
-        if let Err(e) = self.vm.set_irq(self.number, high) {
-            let what = format!("KVM_IRQ_LINE of SPI {}: {e}", self.number);
-            tell(&self.events, Event::Failed(Error::Guest(what)));
-        }
-    }
-}
-
-/// The devices as they are put on the bus, one after the other.
-struct Board<V> {
-    vm: Arc<V>,
-    events: Events,
-    memory: Memory,
-    restricted: bool,
-    bus: Bus,
-    virtio: u32,
-}
-
-impl<V: Vm> Board<V> {
-    fn line(&self, number: u32) -> Box<dyn Line> {
-        Box::new(Spi {
-            vm: self.vm.clone(),
-            number,
-            events: self.events.clone(),
-        })
-    }
-
-    /// Adds a virtio device, whose troubles are told with its name.
-    fn add(&mut self, name: String, device: Box<dyn Device>) -> Arc<Slot> {
-        let report = move |broken: &Broken| {
-            terminal::say(format_args!(
-                "{name} is broken until the guest resets it: {broken}"
-            ));
-        };
-        let wiring = Wiring {
-            memory: self.memory.clone(),
-            restricted: self.restricted,
-            interrupt: Arc::new(Interrupt::new(self.line(layout::VIRTIO_SPI + self.virtio))),
-            report: Box::new(report),
-        };
-        let slot = Slot::new(device, wiring);
-        let base = layout::VIRTIO + layout::STRIDE * u64::from(self.virtio);
-        self.bus.add(base, slot.clone());
-        self.virtio += 1;
-        slot
-    }
 }
 
 /// Opens the disks; a failure names the option.
@@ -357,75 +296,6 @@ fn wait(told: &mpsc::Receiver<Event>, typed: &Input, console: &Slot) -> Result<E
                 }
             }
             Err(mpsc::RecvError) => return Err(Error::Guest("all vCPUs are gone".into())),
-        }
-    }
-}
-
-/// The threads of the vCPUs.
-struct Crew<C: Vcpu> {
-    threads: Vec<(JoinHandle<C>, C::Kick)>,
-    stopping: Arc<AtomicBool>,
-}
-
-extern "C" fn on_kick(_: libc::c_int, _: *mut libc::siginfo_t, _: *mut libc::c_void) {}
-
-impl<C: Vcpu> Crew<C> {
-    fn start(
-        vcpus: Vec<C>,
-        bus: Arc<Bus>,
-        stopping: Arc<AtomicBool>,
-        events: &Events,
-    ) -> Result<Crew<C>, Error> {
-        register_signal_handler(SIGRTMIN(), on_kick).map_err(|e| Error::Internal {
-            doing: "sigaction of the vCPUs' signal",
-            source: io::Error::from_raw_os_error(e.errno()),
-        })?;
-        let threads = Vec::with_capacity(vcpus.len());
-        let mut crew = Crew { threads, stopping };
-        for (number, mut vcpu) in (0..).zip(vcpus) {
-            let (bus, events, stopping) = (bus.clone(), events.clone(), crew.stopping.clone());
-            let kick = vcpu.kick();
-            let spawned = thread::Builder::new()
-                .name(format!("vcpu{number}"))
-                .spawn(move || {
-                    if let Some(event) = vcpu::run(number, &mut vcpu, &bus, &stopping) {
-                        tell(&events, event);
-                    }
-                    // Given back, so that it lives until it is joined: it may be kicked until then.
-                    vcpu
-                });
-            match spawned {
-                Ok(thread) => crew.threads.push((thread, kick)),
-                Err(source) => {
-                    crew.stop();
-                    return Err(Error::Internal {
-                        doing: "a thread",
-                        source,
-                    });
-                }
-            }
-        }
-        Ok(crew)
-    }
-
-    /// Makes all vCPUs leave the guest. One that does not come, for it waits for the host's disk or
-    /// the like, is left to the end of the process, which is near.
-    fn stop(self) {
-        self.stopping.store(true, Ordering::SeqCst);
-        let end = Instant::now() + PATIENCE;
-        for (thread, kick) in self.threads {
-            while !thread.is_finished() && Instant::now() < end {
-                kick.leave();
-                // ESRCH is a thread that has just ended.
-                let _gone = thread.kill(SIGRTMIN());
-                thread::sleep(Duration::from_micros(200));
-            }
-            if thread.is_finished() {
-                drop(thread.join());
-            } else {
-                // The vCPU must outlive the kick, whose thread may still be in it: both stay.
-                std::mem::forget(thread);
-            }
         }
     }
 }

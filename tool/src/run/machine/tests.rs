@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A whole guest on a hypervisor made of software, whose vCPUs do what the test says.
 
+use std::sync::atomic::Ordering;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use vmm_sys_util::tempfile::TempFile;
 
-use super::super::hypervisor::{Access, Exit};
+use super::super::hypervisor::{Access, Exit, Kick};
 use super::super::image;
 use super::*;
 
