@@ -41,7 +41,14 @@ while [ $# -gt 0 ]; do
 	shift
 done
 
+# A vendor's kernel is what it was configured as, whatever VARIANT says.
+pages=$variant
+if [ -n "${KDIR:-}" ] && [ -e "$KDIR/.config" ]; then
+	pages=4k
+	! grep -qx CONFIG_ARM64_16K_PAGES=y "$KDIR/.config" || pages=16k
+fi
 runner=(python3 "$root/scripts/selftest/run.py" --tests "$root/selftests" --matrix "$matrix" --only "$only")
+runner+=(--variant "$pages")
 planned=$("${runner[@]}" --list "${tests[@]}") || exit
 if [ "$list" = 1 ]; then
 	echo "$planned"

@@ -35,6 +35,9 @@ DEFAULT_HOST = "kvm-arm.mode=none id_aa64mmfr1.vh=0"
 DEFAULT_MACHINE = "virt,virtualization=on,gic-version=3"
 AXES = ("cpu", "smp", "mem")
 MATRICES = ("smoke", "full")
+# QEMU's models without 16 KiB pages (ID_AA64MMFR0_EL1.TGran16 is 0), with or without options behind
+# a comma: a kernel with such pages stops on them before it has a console.
+WITHOUT_16K = ("cortex-a35", "cortex-a53", "cortex-a57", "cortex-a72")
 
 
 class PlanError(Exception):
@@ -110,6 +113,15 @@ def load_test(directory: pathlib.Path) -> list[Boot]:
         for boot in _expand(test, top, entry):
             boots.setdefault(boot.config, boot)
     return list(boots.values())
+
+
+def for_variant(boots: list[Boot], variant: str) -> tuple[list[Boot], list[Boot]]:
+    """The boots that a variant of the kernel can run on, and those that it cannot."""
+
+    def lacks_pages(boot: Boot) -> bool:
+        return variant == "16k" and boot.cpu.split(",")[0] in WITHOUT_16K
+
+    return [b for b in boots if not lacks_pages(b)], [b for b in boots if lacks_pages(b)]
 
 
 def load(root: pathlib.Path, wanted: list[str], matrix: str) -> list[Boot]:

@@ -21,6 +21,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tests", type=pathlib.Path, required=True, help="directory of the tests")
     parser.add_argument("--matrix", choices=plan.MATRICES, default="smoke")
+    parser.add_argument("--variant", default="4k", help="of the kernel under test")
     parser.add_argument("--list", action="store_true", help="show the boots, boot nothing")
     parser.add_argument("--kernel", action="append", default=[], metavar="[KIND=]IMAGE")
     parser.add_argument("--initrd", type=pathlib.Path)
@@ -58,6 +59,13 @@ def status(passed: int, failed: int, _skipped: int) -> int:
     return 0 if passed and not failed else 1
 
 
+def left_out(boots: list[plan.Boot], variant: str) -> str:
+    """The line that says which boots a variant does without, and why. They are not counted: what
+    cannot be is nothing that was skipped."""
+    models = ", ".join(sorted({b.cpu for b in boots}))
+    return f"left out: {len(boots)} boots on {models}, which cannot run a kernel of variant {variant}"
+
+
 def main() -> int:
     """Runs the command line."""
     options = _arguments()
@@ -67,6 +75,9 @@ def main() -> int:
         print(f"selftest: {error}", file=sys.stderr)
         return 2
     boots = [b for b in boots if options.only in f"{b.test} {b.config}"]
+    boots, without = plan.for_variant(boots, options.variant)
+    if without:
+        print(left_out(without, options.variant), flush=True)
     if options.list:
         for boot in boots:
             print(f"{boot.test:16} {boot.config:40} {'; '.join(boot.programs)}")

@@ -141,6 +141,16 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(len(boots), 4)
         self.assertEqual({b.matrix for b in boots}, {"smoke"})
 
+    def test_a_16k_kernel_is_booted_where_it_can_run(self) -> None:
+        cpus = 'cpu = ["cortex-a72", "cortex-a72,pmu=off", "cortex-a76", "max"]'
+        boots = self.load(self.TOP + self.BOOT.replace('cpu = ["a", "b"]', cpus))
+        kept, without = plan.for_variant(boots, "16k")
+        self.assertEqual({b.cpu for b in kept}, {"cortex-a76", "max"})
+        self.assertEqual({b.cpu for b in without}, {"cortex-a72", "cortex-a72,pmu=off"})
+        self.assertIn("4 boots on cortex-a72, cortex-a72,pmu=off", run.left_out(without, "16k"))
+        for variant in ("4k", "no-kvm", "hardened"):
+            self.assertEqual(plan.for_variant(boots, variant), (boots, []))
+
     def test_mistakes_are_refused(self) -> None:
         for wrong in ('cpus = "a"\n', 'matrix = "some"\n'):
             with self.assertRaises(plan.PlanError):
