@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! debugfs `mvirt/el2_regs`: the EL2 registers that EL2 keeps, of each online CPU, as they are now.
+//! debugfs `mvirt/el2_regs`: the EL2 registers that EL2 keeps and those that it runs by, of each
+//! online CPU, as they are now.
 //!
 //! One line a register, `cpu encoding value`; the encoding is the name that assemblers take,
 //! S<op0>_<op1>_C<CRn>_C<CRm>_<op2>. debugfs may be missing; then there is no file, and no error.

@@ -125,9 +125,10 @@ calls! {
     /// Reads a counter: [`Stat`](super::Stat) by number, of one CPU by index, or the sum with
     /// `cpu` = 2^64 - 1. A counter that is not per CPU has the same value for each.
     Run 5 Stat as stat(stat, cpu) -> (value);
-    /// Reads the calling CPU's EL2 register by its index in EL2's list of kept registers, as
-    /// it is now: its encoding (op0, op1, CRn, CRm, op2 as in an MRS instruction, bits 19:5) and
-    /// value. [`Error::NoEntry`] past the end; [`Error::NotSupported`] where this CPU lacks it.
+    /// Reads the calling CPU's EL2 register by its index in EL2's list of kept registers, and behind
+    /// it of those that EL2 itself runs by, as it is now: its encoding (op0, op1, CRn, CRm, op2 as in
+    /// an MRS instruction, bits 19:5) and value. [`Error::NoEntry`] past the end;
+    /// [`Error::NotSupported`] where this CPU lacks it.
     Run 6 ReadReg as read_reg(index) -> (encoding, value);
     /// Donates `nr` contiguous pages of the host to EL2's pool of table pages.
     Run 7 PoolDonate as pool_donate(pfn, nr) -> (pool_pages);

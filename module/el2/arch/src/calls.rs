@@ -226,7 +226,7 @@ impl Handler for Calls<'_, '_> {
     }
 
     fn read_reg(&mut self, index: u64) -> Result<[u64; 3], Error> {
-        let (encoding, value) = cpu::read_kept(index)?;
+        let (encoding, value) = cpu::read_reg(index)?;
         Ok([encoding, value, 0])
     }
 

@@ -427,10 +427,15 @@ pub fn icc_sre(ids: &IdRegs) -> u64 {
     }
 }
 
-/// Reads the `index`th kept register of this CPU as it is now.
-pub fn read_kept(index: u64) -> Result<(u64, u64), Error> {
+/// Reads the `index`th register of this CPU as it is now: the kept ones, and behind them those that
+/// EL2 itself runs by. Their values tell the host what it knows or may know: where the image lies is
+/// the host's own choice, and EL2's addresses are no secret.
+pub fn read_reg(index: u64) -> Result<(u64, u64), Error> {
     let index = usize::try_from(index).map_err(|_| Error::NoEntry)?;
-    let register = *Kept::ALL.get(index).ok_or(Error::NoEntry)?;
+    let Some(register) = Kept::ALL.get(index).copied() else {
+        let own = kept::read_own(index - Kept::ALL.len()).ok_or(Error::NoEntry)?;
+        return Ok((own.0.in_instruction(), own.1));
+    };
     let ids = id_regs();
     let (hcr, cptr) = (read_sysreg!("hcr_el2"), read_sysreg!("cptr_el2"));
     if !register.present(&ids, hcr, cptr, icc_sre(&ids)) {

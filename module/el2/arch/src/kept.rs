@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The accesses to the EL2 registers that are kept for the host, made from the logic's one list.
+//! The accesses to the EL2 registers that are kept for the host, made from the logic's one list, and
+//! reads of those that EL2 itself runs by.
 //!
 //! Why unsafe: MRS and MSR by encoding, and the values are shared between CPUs.
 
@@ -7,6 +8,7 @@ use core::arch::asm;
 
 use mvirt_hyp::for_each_kept_register;
 use mvirt_hyp::sysreg::Kept;
+use mvirt_hyp::trap::Encoding;
 
 macro_rules! accesses {
     ($($variant:ident $name:ident ($op0:literal $op1:literal $crn:literal $crm:literal $op2:literal)
@@ -44,3 +46,40 @@ macro_rules! accesses {
 }
 
 for_each_kept_register!(accesses);
+
+macro_rules! own_registers {
+    ($($name:ident ($op0:literal $op1:literal $crn:literal $crm:literal $op2:literal);)*) => {
+        /// The encodings of the registers that EL2 itself runs by, in the order of [`read_own`].
+        const OWN: &[Encoding] = &[$(Encoding::new($op0, $op1, $crn, $crm, $op2)),*];
+
+        /// Reads the `index`th register that EL2 itself runs by: its encoding and its value. None
+        /// past the end.
+        pub fn read_own(index: usize) -> Option<(Encoding, u64)> {
+            let values = [$({
+                let _register = stringify!($name);
+                let value: u64;
+                // SAFETY: every CPU with EL2 has the register, and reading it changes nothing but
+                // the destination.
+                unsafe {
+                    asm!(concat!("mrs {}, s", $op0, "_", $op1, "_c", $crn, "_c", $crm, "_", $op2),
+                         out(reg) value, options(nomem, nostack, preserves_flags));
+                }
+                value
+            }),*];
+            Some((*OWN.get(index)?, *values.get(index)?))
+        }
+    };
+}
+
+// These are no part of a snapshot: EL2 sets them itself on each CPU, at take-over and when one comes
+// up. The same value is due on all CPUs of a kind, which is why they can be read. TPIDR_EL2 and
+// SP_EL2 are each CPU's own.
+own_registers! {
+    VTTBR_EL2 (3 4 2 1 0);
+    VTCR_EL2 (3 4 2 1 2);
+    VBAR_EL2 (3 4 12 0 0);
+    SCTLR_EL2 (3 4 1 0 0);
+    TCR_EL2 (3 4 2 0 2);
+    MAIR_EL2 (3 4 10 2 0);
+    TTBR0_EL2 (3 4 2 0 0);
+}
