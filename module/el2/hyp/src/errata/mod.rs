@@ -71,6 +71,8 @@ pub enum NotAffected {
     NoNewCode,
     /// EL2 does not set the TCR bits (NFD0, NFD1) that cause it.
     NoFaultingWalks,
+    /// A live descriptor's size is never changed by one write, which FEAT_BBM at level 2 allows.
+    NoBbmLevel2,
 }
 
 /// Why EL2 does not take a core over.

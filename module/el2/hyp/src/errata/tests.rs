@@ -50,6 +50,9 @@ const REGISTERED: &[(Core, &[u32])] = &[
     (Core::CortexX3, &[3324335, 4193786]),
     (Core::CortexX4, &[3194386, 4118414]),
     (Core::CortexX925, &[3324334, 4193781]),
+    (Core::C1Pro, &[4193714]),
+    (Core::C1Premium, &[3683289, 4193780]),
+    (Core::C1Ultra, &[3683289, 4193780]),
     (
         Core::NeoverseN1,
         &[

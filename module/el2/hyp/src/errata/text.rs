@@ -56,6 +56,7 @@ impl NotAffected {
             NotAffected::SErrorFatal => "an SError at EL2 is fatal whatever its severity",
             NotAffected::NoNewCode => "EL2 writes no code after take-over",
             NotAffected::NoFaultingWalks => "EL2 sets neither NFD0 nor NFD1",
+            NotAffected::NoBbmLevel2 => "EL2 changes block sizes by break-before-make always",
         }
     }
 }
