@@ -36,13 +36,11 @@ module! {
 }
 
 /// The loaded module. Fields are dropped in this order: the device goes first, EL2 last.
-#[pin_data]
 struct Mvirt {
-    #[pin]
-    device: MiscDeviceRegistration<device::Device>,
-    registers: regs::Registers,
-    report: report::Notifier,
-    host: takeover::Host,
+    _device: Pin<KBox<MiscDeviceRegistration<device::Device>>>,
+    _registers: regs::Registers,
+    _report: report::Notifier,
+    _host: takeover::Host,
 }
 
 /// One line in the log for each refusal: the cause, and what mends it.
@@ -51,20 +49,28 @@ fn refused(refusal: probe::Refusal) -> Error {
     refusal.into()
 }
 
-impl kernel::InPlaceModule for Mvirt {
+/// A refusal of a step in which the kernel failed us.
+fn setup(step: &'static str) -> impl Fn(Error) -> Error {
+    move |e| refused(probe::Refusal::Setup(step, e))
+}
+
+impl kernel::Module for Mvirt {
     /// EL2 is taken last: nothing can fail once it is ours.
-    fn init(_module: &'static ThisModule) -> impl PinInit<Self, Error> {
-        let probed = probe::probe().map_err(refused);
-        try_pin_init!(Self {
-            report: {
-                probed?;
-                report::Notifier::new()?
-            },
-            registers: regs::Registers::new()?,
-            device <- MiscDeviceRegistration::register(MiscDeviceOptions {
-                name: kernel::c_str!("mvirt"),
-            }),
-            host: takeover::Host::new().map_err(refused)?,
+    fn init(_module: &'static ThisModule) -> Result<Self> {
+        probe::probe().map_err(refused)?;
+        let report = report::Notifier::new().map_err(setup("the panic notifier"))?;
+        let registers = regs::Registers::new().map_err(setup("debugfs"))?;
+        let options = MiscDeviceOptions {
+            name: kernel::c_str!("mvirt"),
+        };
+        let device = KBox::pin_init(MiscDeviceRegistration::register(options), GFP_KERNEL)
+            .map_err(setup("/dev/mvirt"))?;
+        let host = takeover::Host::new().map_err(refused)?;
+        Ok(Mvirt {
+            _device: device,
+            _registers: registers,
+            _report: report,
+            _host: host,
         })
     }
 }

@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     Ram(&'static str),
     /// An allocation failed.
     NoMemory(usize),
+    /// The kernel refused a step of the module's own set-up.
+    Setup(&'static str, kernel::error::Error),
     /// EL2 refused a step of the take-over.
     Step(&'static str, Error),
 }
@@ -140,6 +142,12 @@ impl fmt::Display for Refusal {
                 "{} KiB of contiguous memory were not to be had; load the module earlier in boot",
                 size / 1024,
             ),
+            Setup(step, e) => write!(
+                f,
+                "the kernel refused {step} (errno {}); free memory, or the name mvirt, and load the \
+                 module again",
+                -e.to_errno(),
+            ),
             Step(step, e) => write!(f, "EL2 refused {step} ({e:?}); report it with this log"),
         }
     }
@@ -151,6 +159,7 @@ impl From<Refusal> for kernel::error::Error {
             Refusal::NoMemory(_) => ENOMEM,
             Refusal::KvmOwnsEl2 | Refusal::AlreadyOwned | Refusal::OtherHypervisor(_) => EBUSY,
             Refusal::Entry(..) | Refusal::Step(..) => EIO,
+            Refusal::Setup(_, e) => e,
             _ => ENODEV,
         }
     }

@@ -296,12 +296,26 @@ static const struct file_operations hostile_fops = {
 
 static struct miscdevice hostile_device = {
 	.minor = MISC_DYNAMIC_MINOR,
-	.name = "hostile",
 	.mode = 0600,
 	.fops = &hostile_fops,
 };
 
-module_misc_device(hostile_device);
+/* Another device's name keeps that device out. */
+static char *device = "hostile";
+module_param(device, charp, 0);
+
+static int __init hostile_init(void)
+{
+	hostile_device.name = device;
+	return misc_register(&hostile_device);
+}
+module_init(hostile_init);
+
+static void __exit hostile_exit(void)
+{
+	misc_deregister(&hostile_device);
+}
+module_exit(hostile_exit);
 
 MODULE_DESCRIPTION("mvirt selftests: a host that attacks EL2");
 MODULE_LICENSE("GPL");
