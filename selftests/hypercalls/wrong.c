@@ -30,6 +30,7 @@ struct attack {
 	uint64_t id;
 	uint64_t args[6];
 	bool ours;		/* a number in mvirt's own range: answered with one of its errors */
+	int64_t only;		/* the one error that is right, or 0 */
 };
 
 struct attacker {
@@ -107,9 +108,12 @@ static struct attack known_call(unsigned int n, uint64_t *seed)
 		if (crash_test)
 			a.args[0] = at_least(4, seed);
 		break;
-	/* Reads, or takes a page away from EL2: not wrong. An unknown number instead. */
-	case EL2_CALL_VERSION:
 	case EL2_CALL_POOL_RECLAIM:
+		/* The host has donated nothing: no page is there to come back. */
+		a.only = EL2_ERROR_NOENTRY;
+		break;
+	/* Never wrong. An unknown number instead. */
+	case EL2_CALL_VERSION:
 		a.id = EL2_CALL_BASE + EL2_CALL_COUNT + random64(seed) % 0x100;
 		break;
 	}
@@ -157,6 +161,18 @@ static bool is_el2_error(int64_t x0)
 	}
 }
 
+static bool is_right(const struct attack *a, const struct el2_answer *answer)
+{
+	if (!answer->kept)
+		return false;
+	if (a->only)
+		return answer->x0 == a->only;
+	if (a->ours)
+		return is_el2_error(answer->x0);
+	return answer->x0 == SMCCC_NOT_SUPPORTED || answer->x0 == HVC_STUB_ERR ||
+	       is_el2_error(answer->x0);
+}
+
 static void *attack(void *arg)
 {
 	struct attacker *self = arg;
@@ -171,9 +187,7 @@ static void *attack(void *arg)
 		a = n % 4 ? known_call(n % EL2_CALL_COUNT, &seed) : unknown_call(&seed);
 		answer = el2_call(self->fd, a.id, a.args);
 		self->calls++;
-		if (answer.kept && (a.ours ? is_el2_error(answer.x0) :
-				    answer.x0 == SMCCC_NOT_SUPPORTED ||
-				    answer.x0 == HVC_STUB_ERR || is_el2_error(answer.x0)))
+		if (is_right(&a, &answer))
 			continue;
 		if (!self->wrong++) {
 			self->first = a;
