@@ -10,12 +10,20 @@
 #include "machine.h"
 #include "mvirt.h"
 
-#define MIB	(1ULL << 20)
+#define MIB	(1LL << 20)
+
+/*
+ * How far MemFree may fall behind MVIRT_GET_INFO. It goes down by more than that: the module's own code
+ * and data come on top, 160 to 380 KiB of it in all configurations, so that this much has to come free by
+ * chance meanwhile to make a good take-over fail. EL2 takes four times as much at the least: a MemFree that
+ * stayed or grew tells of a wrong account or of a measurement that failed.
+ */
+#define NOISE	(MIB / 4)
 
 /* A quarter of what pKVM takes, rounded up to half a MiB: design.md, "Ownership". */
-static uint64_t budget(uint64_t mem_total)
+static int64_t budget(uint64_t mem_total)
 {
-	uint64_t gib = (mem_total + 1024 * MIB - 1) / (1024 * MIB);
+	int64_t gib = (mem_total + 1024 * MIB - 1) / (1024 * MIB);
 
 	if (gib <= 1)
 		return 5 * MIB / 2;
@@ -27,7 +35,7 @@ static uint64_t budget(uint64_t mem_total)
 	return 3 * MIB + gib * MIB;
 }
 
-static uint64_t taken(const struct mvirt_info *info)
+static int64_t taken(const struct mvirt_info *info)
 {
 	return info->image_bytes + info->stack_bytes + info->meta_bytes + info->el2_table_bytes +
 	       info->host_table_bytes + info->pool_bytes + info->el1_bytes;
@@ -36,8 +44,8 @@ static uint64_t taken(const struct mvirt_info *info)
 int main(void)
 {
 	struct mvirt_info info = { .size = sizeof(info) };
-	uint64_t limit = budget(meminfo("MemTotal"));
-	uint64_t before, after;
+	int64_t limit = budget(meminfo("MemTotal"));
+	int64_t before, after, gone;
 	int error, fd;
 
 	ksft_print_header();
@@ -54,12 +62,11 @@ int main(void)
 	if (fd < 0 || ioctl(fd, MVIRT_GET_INFO, &info))
 		ksft_exit_fail_msg("MVIRT_GET_INFO: %s\n", strerror(errno));
 
-	ksft_print_msg("%llu KiB by MVIRT_GET_INFO, %lld KiB by MemFree, of %llu KiB\n",
-		       (unsigned long long)taken(&info) / 1024,
-		       ((long long)before - (long long)after) / 1024,
-		       (unsigned long long)limit / 1024);
+	gone = before - after;
+	ksft_print_msg("%lld KiB by MVIRT_GET_INFO, %lld KiB by MemFree, of %lld KiB\n",
+		       (long long)taken(&info) / 1024, (long long)gone / 1024, (long long)limit / 1024);
 	ksft_test_result(taken(&info) <= limit, "info_is_within_the_budget\n");
-	ksft_test_result(before - after <= limit || after > before,
+	ksft_test_result(gone <= limit && gone >= taken(&info) - NOISE,
 			 "mem_free_is_within_the_budget\n");
 	ksft_finished();
 }
