@@ -119,7 +119,9 @@ class Console:
         if report:
             stopped = powered_off and not self.done
             ended = Case("the machine stops", "pass" if stopped else "fail", status)
-            return [*self._report(report), ended, *self._not_as_planned()]
+            others = [c for c in self.complaints if not any(re.search(r, c) for r in report)]
+            strange = [*self._not_as_planned(), *self._complained(others)]
+            return [*self._report(report), ended, *strange]
         extra = []
         if self._program:
             extra.append(Case(f"{self._program}: unfinished", "fail", status))
@@ -127,13 +129,17 @@ class Console:
             extra.append(Case("boot", "fail", f"the tests did not finish: {status}"))
         elif not powered_off:
             extra.append(Case("power-off", "fail", status))
-        if self.complaints:
-            extra.append(Case("console", "fail", "; ".join(self.complaints[:3])))
+        extra += self._complained(self.complaints)
         if not extra:
             extra = self._not_as_planned()
         for case in extra:
             case.console = tuple(self.lines[-CONTEXT:])
         return extra
+
+    @staticmethod
+    def _complained(complaints: list[str]) -> list[Case]:
+        """A failure if the kernel said what it should not."""
+        return [Case("console", "fail", "; ".join(complaints[:3]))] if complaints else []
 
     def _not_as_planned(self) -> list[Case]:
         """A failure if other programs began than were to run: each, once, in their order."""

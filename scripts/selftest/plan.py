@@ -22,7 +22,8 @@ A test is a directory below selftests/ with a test.toml:
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     guest = true                 the machine has a kernel and an initramfs for guests, in /guest
     kernel = "builtin"           boots that kind of kernel instead of the one under test
-    report = ["regex", ...]      the boot ends in a panic whose console shows these, in this order
+    report = ["regex", ...]      the boot ends in a panic or a restart whose console shows these, in
+                                 this order; what the kernel complains of has to be among them
 """
 
 import dataclasses

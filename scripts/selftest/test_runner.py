@@ -102,6 +102,21 @@ class ConsoleTest(unittest.TestCase):
         survived = read([*HEALTHY[:1], "finished"], raw)
         self.assertIn("fail", results(survived, report=wanted))
 
+    def test_a_complaint_that_is_not_of_the_report(self) -> None:
+        wanted = ("EL2.*abort", "Kernel panic")
+        raw = (
+            "mvirt: EL2 data abort",
+            "WARNING: CPU: 0 PID: 1 at x.c:1",
+            "Kernel panic - not syncing",
+        )
+        console = read([*HEALTHY[:1], "x"], raw)
+        *cases, last = console.verdict(True, "status", wanted)
+        self.assertEqual([c.result for c in cases], ["pass"] * 3)
+        self.assertEqual((last.name, last.result), ("console", "fail"))
+        self.assertIn("WARNING", last.why)
+        allowed = (*wanted[:1], "WARNING: CPU", *wanted[1:])
+        self.assertEqual(results(console, report=allowed), ["pass"] * 4)
+
     def test_programs_that_were_not_run(self) -> None:
         for programs in (("prog", "other"), ("other",), ("prog", "prog"), ()):
             console = read(HEALTHY, programs=programs)
