@@ -63,7 +63,7 @@ def left_out(boots: list[plan.Boot], variant: str) -> str:
     """The line that says which boots a variant does without, and why. They are not counted: what
     cannot be is nothing that was skipped."""
     models = ", ".join(sorted({b.cpu for b in boots}))
-    return f"left out: {len(boots)} boots on {models}, which cannot run a kernel of variant {variant}"
+    return f"left out: {len(boots)} boots on {models}, which cannot run a {variant} kernel"
 
 
 def main() -> int:
