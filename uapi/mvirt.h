@@ -10,8 +10,9 @@
  *
  *	KVM_GET_API_VERSION	KVM_API_VERSION (12). -EINVAL if the argument is not 0.
  *	KVM_CHECK_EXTENSION	0 for every capability: none is offered in this version.
- *	KVM_GET_VCPU_MMAP_SIZE	Bytes that a vCPU's shared area will take: a multiple of the page
- *				size. -EINVAL if the argument is not 0.
+ *	KVM_GET_VCPU_MMAP_SIZE	Bytes that a vCPU's shared area will take: one page, where KVM has
+ *				two, as there is no ring of coalesced MMIO. -EINVAL if the argument
+ *				is not 0.
  *
  * The device is opened by root alone (mode 0600) and exists only while EL2 is ours: a take-over
  * that is refused leaves no device behind.
