@@ -14,9 +14,9 @@
 
 /*
  * How far MemFree may fall behind MVIRT_GET_INFO. It goes down by more than that: the module's own code
- * and data come on top, 160 to 380 KiB of it in all configurations, so that this much has to come free by
- * chance meanwhile to make a good take-over fail. EL2 takes four times as much at the least: a MemFree that
- * stayed or grew tells of a wrong account or of a measurement that failed.
+ * and data come on top, and it was 136 to 384 KiB more on 512 MiB to 4 GiB with pages of 4 and 16 KiB, so
+ * that this much has to come free by chance to make a good take-over fail. EL2 takes three times as much
+ * at the least: a MemFree that stayed or grew tells of a wrong account or of a measurement that failed.
  */
 #define NOISE	(MIB / 4)
 
