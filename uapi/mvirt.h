@@ -6,13 +6,54 @@
  * <linux/kvm.h> of Linux 7.3 gives them, and the ioctls that this file adds. Anything else is
  * answered -ENOTTY. Both lists belong to MVIRT_ABI_VERSION; within one version they only grow.
  *
- * KVM ioctls on the device in version 1:
+ * KVM ioctls in version 1; Documentation/uapi.rst has each one's errors.
+ *
+ * On the device:
  *
  *	KVM_GET_API_VERSION	KVM_API_VERSION (12). -EINVAL if the argument is not 0.
- *	KVM_CHECK_EXTENSION	0 for every capability: none is offered in this version.
- *	KVM_GET_VCPU_MMAP_SIZE	Bytes that a vCPU's shared area will take: one page, where KVM has
- *				two, as there is no ring of coalesced MMIO. -EINVAL if the argument
- *				is not 0.
+ *	KVM_CHECK_EXTENSION	What is in the list below; 0 for all else.
+ *	KVM_GET_VCPU_MMAP_SIZE	Bytes of a vCPU's shared area: one page, where KVM has two, as there
+ *				is no ring of coalesced MMIO. -EINVAL if the argument is not 0.
+ *	KVM_CREATE_VM		A VM: bits of its physical address (0: 40) and
+ *				KVM_VM_TYPE_ARM_PROTECTED. -EINVAL for any other bit or a size that
+ *				the machine has not, -EOPNOTSUPP where there can be no VMs (the
+ *				kernel's log says why), -EBUSY if there are 32.
+ *
+ * On a VM, by the process that made it (others get -EIO):
+ *
+ *	KVM_CHECK_EXTENSION	As on the device, but of this VM.
+ *	KVM_CREATE_VCPU		A vCPU, number 0 to 7.
+ *	KVM_SET_USER_MEMORY_REGION, KVM_SET_USER_MEMORY_REGION2
+ *				A slot, number 0 to 511. KVM_MEM_READONLY.
+ *	KVM_IRQ_LINE		An SPI's or a PPI's line, once there is a GIC.
+ *	KVM_CREATE_DEVICE	KVM_DEV_TYPE_ARM_VGIC_V3; KVM_CREATE_DEVICE_TEST.
+ *	KVM_ARM_PREFERRED_TARGET
+ *				KVM_ARM_TARGET_GENERIC_V8.
+ *	KVM_ENABLE_CAP		KVM_CAP_ARM_PROTECTED_VM on a protected VM: FLAGS_INFO tells that
+ *				there is no firmware, FLAGS_SET_FW_IPA is -EINVAL for that reason.
+ *
+ * On a GIC:
+ *
+ *	KVM_SET_DEVICE_ATTR, KVM_GET_DEVICE_ATTR, KVM_HAS_DEVICE_ATTR
+ *				KVM_DEV_ARM_VGIC_GRP_ADDR (V3_ADDR_TYPE_DIST, REDIST,
+ *				REDIST_REGION), GRP_NR_IRQS, GRP_CTRL (CTRL_INIT). Others -ENXIO.
+ *
+ * On a vCPU:
+ *
+ *	KVM_RUN			Exits: KVM_EXIT_MMIO, SYSTEM_EVENT, INTR, FAIL_ENTRY,
+ *				INTERNAL_ERROR.
+ *	KVM_ARM_VCPU_INIT	Target KVM_ARM_TARGET_GENERIC_V8; features PSCI_0_2, POWER_OFF.
+ *	KVM_GET_ONE_REG, KVM_SET_ONE_REG, KVM_GET_REG_LIST
+ *				Core, FP and System registers, as the list tells.
+ *	KVM_GET_MP_STATE, KVM_SET_MP_STATE
+ *				KVM_MP_STATE_RUNNABLE, STOPPED, SUSPENDED.
+ *	mmap			struct kvm_run, at offset 0.
+ *
+ * Capabilities: USER_MEMORY, USER_MEMORY2, DESTROY_MEMORY_REGION_WORKS,
+ * JOIN_MEMORY_REGIONS_WORKS, SYNC_MMU (not of a protected VM), READONLY_MEM (the same), ONE_REG,
+ * IRQCHIP, DEVICE_CTRL, ARM_PSCI, ARM_PSCI_0_2, MP_STATE, IMMEDIATE_EXIT, INTERNAL_ERROR_DATA,
+ * CHECK_EXTENSION_VM, ENABLE_CAP_VM, NR_VCPUS, MAX_VCPUS, MAX_VCPU_ID (8), NR_MEMSLOTS (512),
+ * ARM_VM_IPA_SIZE, and of a protected VM alone ARM_PROTECTED_VM.
  *
  * The device is opened by root alone (mode 0600) and exists only while EL2 is ours: a take-over
  * that is refused leaves no device behind.
@@ -42,6 +83,26 @@
 
 /* The command numbers, for programs that cannot evaluate the macros of <linux/ioctl.h>. */
 #define MVIRT_CMD_GET_INFO	0x00
+
+/* What KVM has only in newer headers, or only on Android. The numbers and meanings are theirs. */
+#ifndef KVM_VM_TYPE_ARM_PROTECTED
+#define KVM_VM_TYPE_ARM_PROTECTED	(1UL << 31)
+#endif
+#ifndef KVM_CAP_ARM_PROTECTED_VM
+#define KVM_CAP_ARM_PROTECTED_VM	0xffbadab1
+#define KVM_CAP_ARM_PROTECTED_VM_FLAGS_SET_FW_IPA	0
+#define KVM_CAP_ARM_PROTECTED_VM_FLAGS_INFO		1
+
+/**
+ * struct kvm_protected_vm_info - KVM_ENABLE_CAP(KVM_CAP_ARM_PROTECTED_VM), FLAGS_INFO
+ * @firmware_size: Bytes of the firmware that protected VMs start with: 0, there is none
+ * @reserved: 0
+ */
+struct kvm_protected_vm_info {
+	__u64 firmware_size;
+	__u64 reserved[7];
+};
+#endif
 
 /* Bits of mvirt_info.options. */
 
@@ -82,6 +143,9 @@
  * @trap_fault_denied: Traps: stage-2 faults on memory that is not the host's
  * @trap_sysreg: Traps: system registers
  * @trap_other: Traps of any other class
+ * @guest_table_bytes: Bytes of the guests' stage-2 tables
+ * @vm_bytes: Bytes of the state of VMs and vCPUs
+ * @guest_bytes: Bytes that protected VMs own: their memory, in no other sum
  *
  * What mvirt is, what it has taken and what it has done. The members from @cpus_active on are the
  * counters of EL2, summed over all CPUs; they have the names and the order of EL2's own list
@@ -89,7 +153,8 @@
  * they are not a snapshot of one instant.
  *
  * The memory that mvirt has taken from the host is the sum of @image_bytes, @stack_bytes,
- * @meta_bytes, @el2_table_bytes, @host_table_bytes, @pool_bytes and @el1_bytes.
+ * @meta_bytes, @el2_table_bytes, @host_table_bytes, @pool_bytes, @guest_table_bytes, @vm_bytes and
+ * @el1_bytes. The memory of protected VMs, @guest_bytes, comes on top.
  *
  * The structure grows at its end. The caller sets @size and @flags, the rest is output. The kernel
  * fills as much as both sides know, sets the bytes that only the caller knows to 0, and leaves its
@@ -130,6 +195,9 @@ struct mvirt_info {
 	__u64 trap_fault_denied;
 	__u64 trap_sysreg;
 	__u64 trap_other;
+	__u64 guest_table_bytes;
+	__u64 vm_bytes;
+	__u64 guest_bytes;
 };
 
 /* The size of struct mvirt_info in its first version: the least that a caller may pass. */

@@ -2,6 +2,8 @@
 //! What bindgen made of `bindings.h`.
 #![allow(
     clippy::all,
+    unknown_lints,
+    unnecessary_transmutes,
     dead_code,
     missing_docs,
     non_camel_case_types,

@@ -7,8 +7,10 @@
 
 use crate::abi::{Caller, Stat, HASH};
 use crate::bindings;
+use crate::caps;
 use crate::hvc::El2;
 use crate::takeover;
+use crate::vm;
 use core::mem::{offset_of, size_of};
 use kernel::fs::File;
 use kernel::ioctl::{_IO, _IOC_SIZE};
@@ -17,12 +19,7 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
 
-/// KVM's ioctl letter (<linux/kvm.h>).
-const KVMIO: u32 = 0xAE;
-const KVM_GET_API_VERSION: u32 = _IO(KVMIO, 0x00);
-const KVM_CHECK_EXTENSION: u32 = _IO(KVMIO, 0x03);
-const KVM_GET_VCPU_MMAP_SIZE: u32 = _IO(KVMIO, 0x04);
-const MVIRT_GET_INFO: u32 = _IO(bindings::MVIRT_IOC, bindings::MVIRT_CMD_GET_INFO);
+const MVIRT_GET_INFO: u64 = _IO(bindings::MVIRT_IOC, bindings::MVIRT_CMD_GET_INFO) as u64;
 
 /// All counters, summed over the CPUs.
 const ALL_CPUS: u64 = u64::MAX;
@@ -70,11 +67,13 @@ impl MiscDevice for Device {
     }
 
     fn ioctl(_device: &Device, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        match cmd {
-            KVM_GET_API_VERSION => no_argument(arg, bindings::KVM_API_VERSION as isize),
-            // No capability is there before it works.
-            KVM_CHECK_EXTENSION => Ok(0),
-            KVM_GET_VCPU_MMAP_SIZE => no_argument(arg, PAGE_SIZE as isize),
+        match u64::from(cmd) {
+            bindings::NR_KVM_GET_API_VERSION => {
+                no_argument(arg, bindings::KVM_API_VERSION as isize)
+            }
+            bindings::NR_KVM_CHECK_EXTENSION => Ok(caps::check(None, arg)),
+            bindings::NR_KVM_GET_VCPU_MMAP_SIZE => no_argument(arg, PAGE_SIZE as isize),
+            bindings::NR_KVM_CREATE_VM => vm::create(arg),
             MVIRT_GET_INFO => get_info(arg),
             _ => Err(ENOTTY),
         }
@@ -125,7 +124,7 @@ fn info() -> Result<bindings::mvirt_info> {
     for (value, stat) in counters.iter_mut().zip(Stat::ALL) {
         *value = El2.stat(*stat as u64, ALL_CPUS).map_err(|_| EIO)?[0];
     }
-    let [cpus_active, image_bytes, stack_bytes, meta_bytes, el2_table_bytes, host_table_bytes, pool_bytes, shared_bytes, trap_hypercall, trap_stub, trap_psci, trap_smc, trap_fault_mapped, trap_fault_denied, trap_sysreg, trap_other] =
+    let [cpus_active, image_bytes, stack_bytes, meta_bytes, el2_table_bytes, host_table_bytes, pool_bytes, shared_bytes, trap_hypercall, trap_stub, trap_psci, trap_smc, trap_fault_mapped, trap_fault_denied, trap_sysreg, trap_other, guest_table_bytes, vm_bytes, guest_bytes] =
         counters;
     // SAFETY: reads a parameter.
     let release = if unsafe { bindings::mvirt_allow_release } {
@@ -171,7 +170,10 @@ fn info() -> Result<bindings::mvirt_info> {
         trap_fault_denied,
         trap_sysreg,
         trap_other,
+        guest_table_bytes,
+        vm_bytes,
+        guest_bytes,
     })
 }
 
-const _: () = assert!(_IOC_SIZE(MVIRT_GET_INFO) == 0);
+const _: () = assert!(_IOC_SIZE(MVIRT_GET_INFO as u32) == 0);

@@ -10,9 +10,16 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/of.h>
+#include <linux/of_address.h>
 #include <linux/smp.h>
 
 #include "glue.h"
+
+/* A redistributor: RD_base and SGI_base (Arm IHI 0069, 12.10). */
+#define GICR_FRAMES		0x20000
+#define GICR_TYPER		0x8
+#define GICR_TYPER_VLPIS	BIT(1)
+#define GICR_TYPER_LAST		BIT(4)
 
 bool mvirt_allow_release;
 module_param_named(allow_release, mvirt_allow_release, bool, 0444);
@@ -74,6 +81,52 @@ int mvirt_cpu_mpidr(unsigned int cpu, u64 *mpidr)
 	}
 	of_node_put(node);
 	return ret;
+}
+
+/* Looks for the frames of @affinity in one region of redistributors. */
+static u64 gicr_in_region(const struct resource *region, u64 stride, u32 affinity)
+{
+	void __iomem *base = ioremap(region->start, resource_size(region));
+	u64 at = 0, found = 0, typer, step;
+
+	if (!base)
+		return 0;
+	while (at + GICR_FRAMES <= resource_size(region)) {
+		typer = readq_relaxed(base + at + GICR_TYPER);
+		if (typer >> 32 == affinity) {
+			found = region->start + at;
+			break;
+		}
+		if (typer & GICR_TYPER_LAST)
+			break;
+		step = GICR_FRAMES;
+		/* Two more frames for virtual LPIs. */
+		if (typer & GICR_TYPER_VLPIS)
+			step *= 2;
+		at += stride ? stride : step;
+	}
+	iounmap(base);
+	return found;
+}
+
+u64 mvirt_gicr_phys(u64 mpidr)
+{
+	struct device_node *node = of_find_compatible_node(NULL, NULL, "arm,gic-v3");
+	u32 affinity = (mpidr & 0xffffff) | (mpidr >> 8 & 0xff000000);
+	struct resource region;
+	u32 nr = 1, i;
+	u64 stride = 0;
+	u64 found = 0;
+
+	if (!node)
+		return 0;
+	of_property_read_u32(node, "#redistributor-regions", &nr);
+	of_property_read_u64(node, "redistributor-stride", &stride);
+	for (i = 0; i < nr && !found; i++)
+		if (!of_address_to_resource(node, 1 + i, &region))
+			found = gicr_in_region(&region, stride, affinity);
+	of_node_put(node);
+	return found;
 }
 
 const char *mvirt_cpu_enable_method(unsigned int cpu)

@@ -23,6 +23,8 @@ unsigned int mvirt_this_cpu(void);
 
 /* The affinity fields of a possible CPU's MPIDR, from the device tree. */
 int mvirt_cpu_mpidr(unsigned int cpu, u64 *mpidr);
+/* Physical address of the GICv3 redistributor of the CPU with this MPIDR, or 0. */
+u64 mvirt_gicr_phys(u64 mpidr);
 /* The enable-method of a possible CPU, or NULL. */
 const char *mvirt_cpu_enable_method(unsigned int cpu);
 

@@ -3,7 +3,7 @@
 //!
 //! Why unsafe: HVC is only reachable as assembly.
 
-use crate::abi::Caller;
+use crate::abi::{Caller, Results};
 
 /// HVC_SOFT_RESTART of the kernel's hyp stub.
 const HVC_SOFT_RESTART: u64 = 1;
@@ -15,23 +15,23 @@ pub(crate) const HVC_STUB_ERR: u64 = 0xbad_ca11;
 pub(crate) struct El2;
 
 impl Caller for El2 {
-    fn hvc(&self, id: u64, args: [u64; 6]) -> (u64, [u64; 3]) {
-        let [mut x1, mut x2, mut x3, x4, x5, x6] = args;
+    fn hvc(&self, id: u64, args: [u64; 6]) -> (u64, Results) {
+        let [mut x1, mut x2, mut x3, mut x4, mut x5, mut x6] = args;
         let mut x0 = id;
-        // SAFETY: a hypercall answers in x0 to x3 and leaves all else as it was; the clobbers are
+        // SAFETY: a hypercall answers in x0 to x6 and leaves all else as it was; the clobbers are
         // those of SMCCC. What EL2 does to memory of ours that the call names, the caller of the
         // call has to have given away first.
         unsafe {
             core::arch::asm!(
                 "hvc #0",
                 inout("x0") x0, inout("x1") x1, inout("x2") x2, inout("x3") x3,
-                inout("x4") x4 => _, inout("x5") x5 => _, inout("x6") x6 => _,
+                inout("x4") x4, inout("x5") x5, inout("x6") x6,
                 out("x7") _, out("x8") _, out("x9") _, out("x10") _, out("x11") _, out("x12") _,
                 out("x13") _, out("x14") _, out("x15") _, out("x16") _, out("x17") _,
                 options(nostack),
             );
         }
-        (x0, [x1, x2, x3])
+        (x0, [x1, x2, x3, x4, x5, x6])
     }
 }
 

@@ -177,6 +177,16 @@ fn fill_cpus(params: &mut BootParams, cpus: u32) -> Result<(), Refusal> {
             return Err(Refusal::NoMpidr(cpu));
         }
     }
+    // A CPU's redistributor, or 0: EL2 makes no VM then.
+    for (mpidr, slot) in params
+        .cpus
+        .iter()
+        .zip(params.gicr.iter_mut())
+        .take(cpus as usize)
+    {
+        // SAFETY: takes a number; may sleep, which is fine here.
+        *slot = unsafe { bindings::mvirt_gicr_phys(*mpidr) };
+    }
     Ok(())
 }
 

@@ -8,22 +8,46 @@
 //! * `takeover` the take-over
 //! * `hvc`      the conduit
 //! * `device`   /dev/mvirt
+//! * `caps`, `vm`, `vm_ioctl`  VMs, and the ioctls of their files
+//! * `slots`, `pin`, `notifier`, `fault`  their memory
+//! * `vcpu`, `run`, `run_page`, `thread`, `onereg`  their vCPUs
+//! * `vgic_device`, `irq`  their GIC, and the machine's interrupts for it
+//! * `pool`     pages for EL2
+//! * `files`, `lock`, `user`  what the kernel crate does not wrap
 //! * `regs`     debugfs: EL2's registers, CPU by CPU
 //! * `report`   the panic notifier that shows what EL2 left behind
 
 use kernel::prelude::*;
 
-#[allow(dead_code, unreachable_pub)]
+#[allow(dead_code, unreachable_pub, unused_imports)]
 #[path = "../abi/contract/mod.rs"]
 mod abi;
 mod bindings;
+mod caps;
 mod device;
+mod fault;
+mod files;
 mod hvc;
+mod irq;
+mod lock;
 mod memory;
+mod notifier;
+mod onereg;
+mod pin;
+mod pool;
 mod probe;
 mod regs;
 mod report;
+mod run;
+mod run_page;
+mod slots;
 mod takeover;
+mod thread;
+mod user;
+mod vcpu;
+mod vgic_device;
+mod vm;
+mod vm_ioctl;
 
 use kernel::miscdevice::{MiscDeviceOptions, MiscDeviceRegistration};
 
@@ -40,6 +64,7 @@ struct Mvirt {
     _device: Pin<KBox<MiscDeviceRegistration<device::Device>>>,
     _registers: regs::Registers,
     _report: report::Notifier,
+    _ppis: irq::Ppis,
     _host: takeover::Host,
 }
 
@@ -60,6 +85,8 @@ impl kernel::Module for Mvirt {
         probe::probe().map_err(refused)?;
         let report = report::Notifier::new().map_err(setup("the panic notifier"))?;
         let registers = regs::Registers::new().map_err(setup("debugfs"))?;
+        pool::init();
+        let ppis = irq::Ppis::new();
         let options = MiscDeviceOptions {
             name: kernel::c_str!("mvirt"),
         };
@@ -70,6 +97,7 @@ impl kernel::Module for Mvirt {
             _device: device,
             _registers: registers,
             _report: report,
+            _ppis: ppis,
             _host: host,
         })
     }

@@ -58,7 +58,7 @@ unsafe extern "C" fn read_all(arg: *mut c_void) {
     let answers = unsafe { &mut *arg.cast::<Answers>() };
     for index in 0.. {
         match El2.read_reg(index) {
-            Ok([encoding, value, _]) if answers.used < MAX_REGISTERS => {
+            Ok([encoding, value, ..]) if answers.used < MAX_REGISTERS => {
                 answers.registers[answers.used] = (encoding, value);
                 answers.used += 1;
             }

@@ -104,6 +104,12 @@ static struct attack known_call(unsigned int n, uint64_t *seed)
 	case EL2_CALL_PAGE_STATE:
 		a.args[0] = at_least(1ULL << 40, seed);
 		break;
+	case EL2_CALL_VM_CREATE:
+		if (random64(seed) % 2)
+			a.args[0] = at_least(2, seed);
+		else
+			a.args[1] = at_least(49, seed);
+		break;
 	case EL2_CALL_CRASH:
 		if (crash_test)
 			a.args[0] = at_least(4, seed);
@@ -149,6 +155,8 @@ static bool is_el2_error(int64_t x0)
 	switch (x0) {
 	case EL2_ERROR_PERM:
 	case EL2_ERROR_NOENTRY:
+	case EL2_ERROR_NOADDRESS:
+	case EL2_ERROR_TOOBIG:
 	case EL2_ERROR_NOMEMORY:
 	case EL2_ERROR_BUSY:
 	case EL2_ERROR_EXISTS:

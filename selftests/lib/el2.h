@@ -19,8 +19,8 @@
 
 struct el2_answer {
 	int64_t x0;		/* 0 or an EL2_ERROR_* */
-	uint64_t value[3];	/* x1 to x3 */
-	bool kept;		/* x4 to x17 came back as they went in */
+	uint64_t value[6];	/* x1 to x6 */
+	bool kept;		/* x7 to x17 came back as they went in */
 };
 
 struct el2_reg {

@@ -42,6 +42,17 @@ struct hostile_access {
 };
 
 /*
+ * Reads page @pfn by the linear map to @buffer, which has room for a page. @error is 0, or -EFAULT if
+ * a part could not be read: then nothing is in the buffer.
+ */
+struct hostile_page {
+	__u64 pfn;
+	__u64 buffer;
+	__s32 error;
+	__u32 reserved;
+};
+
+/*
  * Takes memory, which stays with the open file until it is closed; a page that is not the host's
  * by then is left alone and reported by a WARN. @count is how many blocks or pages were taken.
  *
@@ -60,6 +71,7 @@ struct hostile_take {
 #define HOSTILE_ACCESS	_IOWR('h', 2, struct hostile_access)
 #define HOSTILE_TAKE	_IOWR('h', 3, struct hostile_take)
 #define HOSTILE_BREAK	_IOWR('h', 4, struct hostile_take)
+#define HOSTILE_READ_PAGE	_IOWR('h', 5, struct hostile_page)
 
 /*
  * mmap maps physical memory, whoever owns it: the offset is the physical address, in the low 48

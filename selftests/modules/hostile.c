@@ -133,6 +133,28 @@ static long do_access(struct hostile_access __user *user)
 	return copy_to_user(user, &access, sizeof(access)) ? -EFAULT : 0;
 }
 
+/* The copy in between is wiped: who looks for a secret would find it there. */
+static long do_read_page(struct hostile_page __user *user)
+{
+	struct hostile_page read;
+	void *copy;
+
+	if (copy_from_user(&read, user, sizeof(read)))
+		return -EFAULT;
+	if (!pfn_valid(read.pfn))
+		return -EINVAL;
+
+	copy = (void *)__get_free_page(GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	read.error = copy_from_kernel_nofault(copy, page_address(pfn_to_page(read.pfn)), PAGE_SIZE);
+	if (!read.error && copy_to_user(u64_to_user_ptr(read.buffer), copy, PAGE_SIZE))
+		read.error = -EFAULT;
+	memzero_explicit(copy, PAGE_SIZE);
+	free_page((unsigned long)copy);
+	return copy_to_user(user, &read, sizeof(read)) ? -EFAULT : 0;
+}
+
 /* Moves other pages to make a block, as the victim would, but kills no process for it. */
 #define TAKE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
@@ -242,6 +264,8 @@ static long hostile_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return do_call(cmd, (void __user *)arg);
 	case HOSTILE_ACCESS:
 		return do_access((void __user *)arg);
+	case HOSTILE_READ_PAGE:
+		return do_read_page((void __user *)arg);
 	case HOSTILE_TAKE:
 	case HOSTILE_BREAK:
 		return do_hold(file->private_data, cmd, (void __user *)arg);

@@ -2,6 +2,8 @@
 /* Loaded with allow_release=1 the module goes again and leaves nothing behind, several times. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
 
 #include "el2.h"
 #include "harness.h"
@@ -70,6 +72,23 @@ TEST_F(release, not_while_the_device_is_open)
 	EXPECT_EQ(-EWOULDBLOCK, unload_module("mvirt"));
 	EXPECT_TRUE(el2_answers(self->hostile));
 	close(fd);
+	EXPECT_EQ(0, unload_module("mvirt"));
+}
+
+TEST_F(release, not_while_there_is_a_vm)
+{
+	int fd, vm;
+
+	ASSERT_EQ(0, load_module("mvirt", "allow_release=1"));
+	fd = open("/dev/mvirt", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	vm = ioctl(fd, KVM_CREATE_VM, 0);
+	EXPECT_LE(0, vm);
+	/* The VM outlives the device's file. */
+	close(fd);
+	EXPECT_EQ(-EWOULDBLOCK, unload_module("mvirt"));
+	EXPECT_TRUE(el2_answers(self->hostile));
+	close(vm);
 	EXPECT_EQ(0, unload_module("mvirt"));
 }
 

@@ -29,7 +29,9 @@ pub mod kvm;
 pub mod layout;
 pub mod load;
 pub mod machine;
+mod probe;
 pub mod ram;
+pub mod search;
 pub mod vcpu;
 
 use std::path::PathBuf;
@@ -59,6 +61,8 @@ pub struct Config {
     pub disks: Vec<DiskSpec>,
     /// Whether to tell on standard error where the guest's memory is.
     pub json: bool,
+    /// A FIFO through which one asks for a [`search`].
+    pub search: Option<PathBuf>,
 }
 
 /// One disk.

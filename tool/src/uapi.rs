@@ -41,10 +41,13 @@ pub struct mvirt_info {
     pub trap_fault_denied: __u64,
     pub trap_sysreg: __u64,
     pub trap_other: __u64,
+    pub guest_table_bytes: __u64,
+    pub vm_bytes: __u64,
+    pub guest_bytes: __u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 192usize];
+    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 216usize];
     ["Alignment of mvirt_info"][::core::mem::align_of::<mvirt_info>() - 8usize];
     [
         "Offset of field: mvirt_info::size",
@@ -127,4 +130,13 @@ const _: () = {
     [
         "Offset of field: mvirt_info::trap_other",
     ][::core::mem::offset_of!(mvirt_info, trap_other) - 184usize];
+    [
+        "Offset of field: mvirt_info::guest_table_bytes",
+    ][::core::mem::offset_of!(mvirt_info, guest_table_bytes) - 192usize];
+    [
+        "Offset of field: mvirt_info::vm_bytes",
+    ][::core::mem::offset_of!(mvirt_info, vm_bytes) - 200usize];
+    [
+        "Offset of field: mvirt_info::guest_bytes",
+    ][::core::mem::offset_of!(mvirt_info, guest_bytes) - 208usize];
 };

@@ -22,7 +22,7 @@ pub const META_BYTES_PER_PAGE: u64 = 4;
 /// Size of a CPU's EL2 stack, without its guard page.
 pub const STACK_SIZE: u64 = 16384;
 /// Pages that EL2's pool starts with: its own tables, the host's stage 2, and the reserve.
-pub const INITIAL_POOL_PAGES: u64 = 40;
+pub const INITIAL_POOL_PAGES: u64 = 48;
 
 /// A range of physical memory, page aligned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +54,9 @@ pub struct BootParams {
     /// MPIDR_EL1 affinity fields of each CPU that may ever run the host, in the order of EL1's
     /// logical CPU numbers; from the device tree for those that are offline.
     pub cpus: [u64; MAX_CPUS],
+    /// Physical address of each CPU's redistributor (GICv3), in the same order. 0 where there is
+    /// none: then there are no VMs.
+    pub gicr: [u64; MAX_CPUS],
     /// RAM, ascending, without overlap. What is not RAM is MMIO to EL2.
     pub ram: [PhysRange; MAX_RAM_RANGES],
     /// Memory for page metadata, in the order of `ram`: each chunk but the last is 4 MiB.

@@ -2,7 +2,7 @@
 //! The hypercalls: one list, from which everything else is generated.
 //!
 //! A hypercall is `hvc #0` with x0 = [`Call::id`], arguments in x1 to x6. It answers in x0: 0 or a
-//! negative [`Error`], results in x1 to x3; x4 to x17 come back as they were. The
+//! negative [`Error`], results in x1 to x6, 0 where it has none; x7 to x17 come back as they were. The
 //! numbers are SMCCC fast calls (64 bit) of the vendor-specific hypervisor service, far above the
 //! numbers of the kernel's hyp stub and apart from KVM's.
 
@@ -10,6 +10,21 @@ use super::Error;
 
 /// Where our function numbers start.
 pub const CALL_BASE: u64 = 0xc600_a000;
+
+/// What a call answers: x1 to x6.
+pub type Results = [u64; 6];
+
+/// The answer of a call without results.
+pub const NONE: Results = [0; 6];
+
+/// Fills up with zeros.
+pub fn results<const N: usize>(values: [u64; N]) -> Results {
+    let mut all = NONE;
+    for (to, from) in all.iter_mut().zip(values) {
+        *to = from;
+    }
+    all
+}
 
 /// When a call is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,14 +88,14 @@ macro_rules! calls {
         /// What EL2 does for each call. The dispatch is total: a call without a method is a
         /// compile error.
         pub trait Handler {
-            $($(#[$doc])* fn $method(&mut self $(, $arg: u64)*) -> Result<[u64; 3], Error>;)*
+            $($(#[$doc])* fn $method(&mut self $(, $arg: u64)*) -> Result<Results, Error>;)*
 
             /// Calls the method of `call` with its arguments.
-            fn dispatch(&mut self, call: Call, x: &[u64; 6]) -> Result<[u64; 3], Error> {
+            fn dispatch(&mut self, call: Call, x: &[u64; 6]) -> Result<Results, Error> {
                 match call {
                     $(Call::$name => {
-                        let mut _args = x.iter().copied();
-                        $(let $arg = _args.next().unwrap_or(0);)*
+                        let mut _n = 0;
+                        $(let $arg = x[_n]; _n += 1;)*
                         self.$method($($arg),*)
                     })*
                 }
@@ -89,11 +104,11 @@ macro_rules! calls {
 
         /// EL1's side: makes the call. An implementation supplies the conduit.
         pub trait Caller {
-            /// Executes `hvc #0` with x0 = `id`, x1 to x6 = `args`; answers x0 and x1 to x3.
-            fn hvc(&self, id: u64, args: [u64; 6]) -> (u64, [u64; 3]);
+            /// Executes `hvc #0` with x0 = `id`, x1 to x6 = `args`; answers x0 and x1 to x6.
+            fn hvc(&self, id: u64, args: [u64; 6]) -> (u64, Results);
 
             $($(#[$doc])*
-            fn $method(&self $(, $arg: u64)*) -> Result<[u64; 3], Error> {
+            fn $method(&self $(, $arg: u64)*) -> Result<Results, Error> {
                 let mut _args = [0u64; 6];
                 let mut _n = 0;
                 $(_args[_n] = $arg; _n += 1;)*
@@ -145,4 +160,45 @@ calls! {
     /// Breaks EL2 on purpose, to show the report: 0 a data abort, 1 a panic, 2 a stack overflow,
     /// 3 a write to EL2's text. Answered only by an image built with the `crash_test` option.
     Run 12 Crash as crash(kind) -> ();
+    /// Creates a VM: [`VM_PROTECTED`](super::VM_PROTECTED), and bits of its physical address.
+    /// [`Error::NoMemory`] asks for pages for the pool, as 16 contiguous ones, aligned to their size:
+    /// the guest's root table may be that long.
+    Run 13 VmCreate as vm_create(flags, ipa_bits) -> (vm);
+    /// Takes a VM apart, step by step: it has no vCPU that runs, and answers to no other call from
+    /// the first step on. Its pages come back to the host, scrubbed. Call again while `more` is 1.
+    Run 14 VmDestroy as vm_destroy(vm) -> (more);
+    /// Adds the vCPU `vcpu` to a VM: indexes are given in any order, each once.
+    Run 15 VcpuCreate as vcpu_create(vm, vcpu) -> ();
+    /// Gives a vCPU that does not run the state of a reset:
+    /// [`VCPU_POWER_OFF`](super::VCPU_POWER_OFF). [`Error::Perm`] for a protected VM's that has run.
+    Run 16 VcpuInit as vcpu_init(vm, vcpu, flags) -> ();
+    /// Runs a vCPU on the calling CPU until something is for the host to do: see
+    /// [`Exit`](super::Exit) and [`RUN_ACCESS_DONE`](super::RUN_ACCESS_DONE). [`Error::Busy`] if it
+    /// runs elsewhere.
+    Run 17 VcpuRun as vcpu_run(vm, vcpu, flags, value) -> (exit, a, b, c, d, wake);
+    /// Reads a register: see [`reg`](super::reg). [`Error::Perm`] for a protected VM that has run;
+    /// [`Error::NoEntry`] if there is no such register.
+    Run 18 VcpuGetReg as vcpu_get_reg(vm, vcpu, reg) -> (value);
+    /// Writes a register; errors as [`VcpuGetReg`](Call::VcpuGetReg), and [`Error::Invalid`] for a
+    /// value that it cannot take.
+    Run 19 VcpuSetReg as vcpu_set_reg(vm, vcpu, reg, value) -> ();
+    /// Gives a guest `nr` contiguous pages of the host's: to a protected one for good (the content
+    /// stays), to another one as a share. [`MAP_WRITE`](super::MAP_WRITE) and
+    /// [`MAP_EXEC`](super::MAP_EXEC); a protected one has all rights to its own memory.
+    /// [`Error::NoMemory`] asks for pages for the pool; [`Error::Exists`] if part of it is mapped,
+    /// unless it is these pages as a share with other rights, which then change; [`Error::Perm`] if a
+    /// page is not the host's to give; [`Error::Busy`] if a page is mapped 65,535 times (a zero page:
+    /// have one of its own in its place).
+    Run 20 GuestMap as guest_map(vm, gfn, pfn, nr, rights) -> ();
+    /// Ends the share of the `nr` guest pages from `gfn` on, as far as they are mapped, and answers how
+    /// many were. One call does a bounded part: go on from `next` until it is the range's end. It takes
+    /// no memory; a block may go wholly, if no table is spare to split it. [`Error::Perm`] for a
+    /// protected VM.
+    Run 21 GuestUnmap as guest_unmap(vm, gfn, nr) -> (unmapped, next);
+    /// Sets an attribute of the VM's GIC: see [`vgic`](super::vgic).
+    Run 22 VgicSet as vgic_set(vm, attr, index, value) -> ();
+    /// Reads an attribute of the VM's GIC.
+    Run 23 VgicGet as vgic_get(vm, attr, index) -> (value);
+    /// Sets the line of an interrupt: an SPI, or with `vcpu` its PPI. Answers the vCPUs to wake.
+    Run 24 IrqLine as irq_line(vm, vcpu, irq, level) -> (wake);
 }

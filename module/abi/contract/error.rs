@@ -10,6 +10,10 @@ pub enum Error {
     Perm = 1,
     /// No such object: an address outside RAM, a CPU that is not known (ENOENT).
     NoEntry = 2,
+    /// There is nothing at this address or under this number, or an address is missing (ENXIO).
+    NoAddress = 6,
+    /// An address is beyond what there is (E2BIG).
+    TooBig = 7,
     /// EL2 lacks table pages: donate some to the pool and call again (ENOMEM).
     NoMemory = 12,
     /// The object is in use, or another transition is under way (EBUSY).
@@ -26,9 +30,11 @@ pub enum Error {
 
 impl Error {
     /// Every error, for tests and for decoding.
-    pub const ALL: [Error; 8] = [
+    pub const ALL: [Error; 10] = [
         Error::Perm,
         Error::NoEntry,
+        Error::NoAddress,
+        Error::TooBig,
         Error::NoMemory,
         Error::Busy,
         Error::Exists,

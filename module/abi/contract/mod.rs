@@ -12,6 +12,7 @@ mod error;
 mod header;
 mod report;
 mod stats;
+mod vm;
 
 pub use boot::*;
 pub use calls::*;
@@ -20,6 +21,7 @@ pub use error::*;
 pub use header::*;
 pub use report::*;
 pub use stats::*;
+pub use vm::*;
 
 /// FNV-1a (64 bit), continued from `hash` over `bytes`.
 const fn fnv1a(mut hash: u64, bytes: &[u8]) -> u64 {
@@ -42,5 +44,6 @@ pub const HASH: u64 = {
     h = fnv1a(h, include_bytes!("header.rs"));
     h = fnv1a(h, include_bytes!("report.rs"));
     h = fnv1a(h, include_bytes!("stats.rs"));
+    h = fnv1a(h, include_bytes!("vm.rs"));
     h
 };

@@ -52,4 +52,10 @@ stats! {
     TrapSysreg = 14, "trap_sysreg";
     /// Traps of any other class.
     TrapOther = 15, "trap_other";
+    /// Bytes of the guests' stage-2 tables.
+    GuestTableBytes = 16, "guest_table_bytes";
+    /// Bytes of the state of VMs and vCPUs.
+    VmBytes = 17, "vm_bytes";
+    /// Bytes that protected VMs own.
+    GuestBytes = 18, "guest_bytes";
 }

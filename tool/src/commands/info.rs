@@ -51,6 +51,7 @@ struct Report {
     takeover_ns: u64,
     memory: Memory,
     shared_bytes: u64,
+    guest_bytes: u64,
     traps: Traps,
 }
 
@@ -79,6 +80,8 @@ struct Memory {
     el2_table_bytes: u64,
     host_table_bytes: u64,
     pool_bytes: u64,
+    guest_table_bytes: u64,
+    vm_bytes: u64,
     el1_bytes: u64,
     total_bytes: u64,
 }
@@ -110,6 +113,7 @@ impl Report {
             takeover_ns: info.takeover_ns,
             memory: Memory::new(info),
             shared_bytes: info.shared_bytes,
+            guest_bytes: info.guest_bytes,
             traps: Traps::new(info),
         }
     }
@@ -133,6 +137,8 @@ impl Memory {
             info.el2_table_bytes,
             info.host_table_bytes,
             info.pool_bytes,
+            info.guest_table_bytes,
+            info.vm_bytes,
             info.el1_bytes,
         ];
         Memory {
@@ -144,6 +150,8 @@ impl Memory {
             el2_table_bytes: info.el2_table_bytes,
             host_table_bytes: info.host_table_bytes,
             pool_bytes: info.pool_bytes,
+            guest_table_bytes: info.guest_table_bytes,
+            vm_bytes: info.vm_bytes,
             el1_bytes: info.el1_bytes,
             total_bytes: sum(&parts),
         }

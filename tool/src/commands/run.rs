@@ -67,6 +67,10 @@ pub struct Args {
     /// Tell on standard error, as a line of JSON, where the guest's memory is
     #[arg(long)]
     json: bool,
+
+    /// Look in the guest's memory for what is written to this FIFO: for "make run"
+    #[arg(long, value_name = "FIFO", hide = true)]
+    search: Option<PathBuf>,
 }
 
 impl Args {
@@ -85,6 +89,7 @@ impl Args {
             cmdline: self.cmdline,
             disks: self.disks,
             json: self.json,
+            search: self.search,
         }
     }
 }

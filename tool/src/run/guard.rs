@@ -10,6 +10,7 @@ use std::sync::OnceLock;
 
 use vmm_sys_util::signal::register_signal_handler;
 
+use super::probe;
 use super::ram::Ram;
 use crate::error::GUEST_FAILED;
 use crate::{sys, terminal};
@@ -24,7 +25,11 @@ pub fn set(ram: Ram) -> io::Result<()> {
         .map_err(|e| io::Error::from_raw_os_error(e.errno()))
 }
 
-extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, _: *mut libc::c_void) {
+extern "C" fn on_sigbus(_: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel calls a handler with SA_SIGINFO, as the crate sets it, with its context.
+    if unsafe { probe::skip(context) } {
+        return;
+    }
     // SAFETY: the kernel calls a handler with SA_SIGINFO, as the crate sets it, with a pointer to a
     // siginfo_t, whose address member is there for SIGBUS.
     let address = unsafe { (*info).si_addr() } as usize;

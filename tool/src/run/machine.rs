@@ -18,7 +18,7 @@ use super::hypervisor::{Hypervisor, Vcpu, Vm};
 use super::layout::{self, Layout};
 use super::load::{self, Kernel};
 use super::ram::Ram;
-use super::{fdt, guard, input, Config};
+use super::{fdt, guard, input, search, Config};
 use crate::devices::pvpanic::Pvpanic;
 use crate::devices::serial::Uart;
 use crate::devices::virtio::blk::{disk::Disk, Blk};
@@ -166,6 +166,10 @@ pub fn run<H: Hypervisor>(
     let (layout, ram) = load(config)?;
     let internal = |doing| move |source| Error::Internal { doing, source };
     guard::set(ram).map_err(internal("sigaction of SIGBUS"))?;
+    if let Some(path) = &config.search {
+        search::serve(ram, path)
+            .map_err(|e| Error::option("--search", &path.display(), e.to_string()))?;
+    }
 
     let vm = Arc::new(hypervisor.create(config.protected)?);
     vm.set_memory(layout.ram.start, ram.size(), ram.address())?;

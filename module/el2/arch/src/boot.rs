@@ -12,19 +12,20 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use mvirt_abi::{
-    BootParams, Carveout, CpuRefusal, EntryError, Error, INITIAL_POOL_PAGES, STACK_SIZE,
+    BootParams, Carveout, CpuRefusal, EntryError, Error, PhysRange, INITIAL_POOL_PAGES, STACK_SIZE,
 };
-use mvirt_hyp::addr::{Linear, Phys, Va};
+use mvirt_hyp::addr::{Level, Linear, Phys, Va};
 use mvirt_hyp::pgtable::stage1::{tcr_el2, Access, El2Map, Memory, Regime, MAIR_EL2};
 use mvirt_hyp::pgtable::stage2::pa_bits;
-use mvirt_hyp::pgtable::BootFrames;
+use mvirt_hyp::pgtable::{BootFrames, View};
 use mvirt_hyp::pool::BootPool;
 
 use crate::entry::{cpu_on_offset, Answer, BootRegs, EL2_BOOT_REGS};
 use crate::layout::{
-    in_phys_limit, stack_base, Page, IMAGE_BASE, LINEAR_BASE, PAGE_SHIFT, PAGE_SIZE, VA_BITS,
+    self, in_phys_limit, stack_base, Page, IMAGE_BASE, LINEAR_BASE, PAGE_SHIFT, PAGE_SIZE, VA_BITS,
+    WINDOWS_BASE,
 };
-use crate::machine::{invalidate_to_poc, Physical};
+use crate::machine::{invalidate_to_poc, set_windows, Physical};
 use crate::sysreg::{e2h, read_sysreg, HCR_E2H};
 
 /// Physical address of the carve-out, which starts with the image.
@@ -46,6 +47,9 @@ const SCTLR_RES1: u64 = 0x30c5_0830;
 const SCTLR_ON: u64 = (1 << 0) | (1 << 1) | (1 << 2) | (1 << 3) | (1 << 12);
 /// WXN: what is writable is never executable.
 const SCTLR_WXN: u64 = 1 << 19;
+
+/// The second frame of a redistributor: SGIs and PPIs.
+const GICR_SGI_FRAME: u64 = 0x1_0000;
 
 /// Where the carve-out is and how it is divided.
 pub fn carveout() -> (u64, Carveout) {
@@ -172,6 +176,32 @@ fn build(base: u64, image: u64) -> Result<(), EntryError> {
         layout.size,
         Access::ReadWrite,
     )?;
+
+    for (cpu, &gicr) in (0..u64::from(params.nr_cpus)).zip(&params.gicr) {
+        if gicr == 0 {
+            continue;
+        }
+        let frame = PhysRange {
+            base: gicr.checked_add(GICR_SGI_FRAME).ok_or(Error::Invalid)?,
+            size: PAGE_SIZE,
+        };
+        if frame.base % PAGE_SIZE != 0 || !in_phys_limit(frame) {
+            return Err(Error::Invalid.into());
+        }
+        map.map(
+            &mut memory,
+            &mut frames,
+            Va::new(layout::gicr(cpu)),
+            Phys::new(frame.base),
+            PAGE_SIZE,
+            Access::ReadWrite,
+            Memory::Device,
+        )?;
+    }
+    // Nothing is mapped in the windows yet; the walk ends in their table.
+    let window = map.tree().walk(&memory, Va::new(WINDOWS_BASE));
+    let window = window.filter(|entry| entry.level == Level::L3 && entry.view == View::Invalid);
+    set_windows(window.ok_or(Error::Invalid)?.table, regime);
 
     CARVEOUT.store(base, Ordering::Relaxed);
     // ID_AA64MMFR0_EL1.PARange.

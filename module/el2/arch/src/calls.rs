@@ -6,14 +6,15 @@
 //!
 //! Why unsafe: the metadata chunks become slices once.
 
-use core::sync::atomic::Ordering;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use mvirt_abi::{
-    BootParams, Call, Error, Handler, PhysRange, Stat, BOOT_ALLOW_RELEASE, HASH,
-    META_BYTES_PER_PAGE, STACK_SIZE,
+    results, BootParams, Call, Error, Handler, PhysRange, Results, Stat, BOOT_ALLOW_RELEASE, HASH,
+    META_BYTES_PER_PAGE, NONE, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Ipa, Phys};
-use mvirt_hyp::memory::{Boot, Chunks, Memory, Outcome};
+use mvirt_hyp::memory::{Boot, Chunks, GuestTable, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::El2Map;
 use mvirt_hyp::pgtable::BootFrames;
@@ -24,18 +25,18 @@ use crate::entry::Frame;
 use crate::layout::{Page, LINEAR_BASE, PAGE_SHIFT};
 use crate::lock::{Guard, SpinLock, BROKEN};
 use crate::machine::Physical;
-use crate::{boot, firmware, report};
+use crate::{boot, firmware, guest, machine, report};
 
-/// All that EL2 knows of memory, and whether the host is still trusted.
+/// All that EL2 knows of memory.
 struct State {
     memory: Option<Memory<'static, Page>>,
-    finalised: bool,
 }
 
-static MEMORY: SpinLock<State> = SpinLock::new(State {
-    memory: None,
-    finalised: false,
-});
+static MEMORY: SpinLock<State> = SpinLock::new(State { memory: None });
+
+/// The host is no longer trusted. Set once, under `MEMORY`, and never cleared: so the calls about VMs
+/// need not take the lock for it, which all CPUs would queue for at each run of a vCPU.
+static FINALISED: AtomicBool = AtomicBool::new(false);
 
 /// Releases the lock of this file if this CPU, which is broken, holds it.
 pub fn abandon_lock() {
@@ -47,35 +48,57 @@ pub fn call(frame: &mut Frame, call: Call) {
     let args = [
         frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5], frame.x[6],
     ];
+    // A VM's lock comes before this one.
+    let state = (!is_about_vms(call)).then(|| MEMORY.lock());
+    // Asked with the lock held: a CPU that broke may have passed it on.
     if BROKEN.load(Ordering::Acquire) {
         // EL2's record of memory may be half changed: nothing is changed any more.
         frame.x[0] = Error::NoCall.to_raw();
         return;
     }
-    let mut state = MEMORY.lock();
+    let finalised = FINALISED.load(Ordering::Acquire);
     let phase_ok = match call.phase() {
         mvirt_abi::Phase::Any => true,
-        mvirt_abi::Phase::Setup => !state.finalised,
-        mvirt_abi::Phase::Run => state.finalised,
+        // With the lock held: nobody finalises meanwhile.
+        mvirt_abi::Phase::Setup => state.is_some() && !finalised,
+        mvirt_abi::Phase::Run => finalised,
     };
     let answer = if phase_ok {
-        Calls(&mut state).dispatch(call, &args)
+        Calls(state).dispatch(call, &args)
     } else {
         Err(Error::NoCall)
     };
-    drop(state);
     match answer {
         Ok(_) if call == Call::Release => cpu::release(PerCpu::current(), frame),
         Ok(results) => {
             frame.x[0] = 0;
-            frame.x[1..4].copy_from_slice(&results);
+            let [_, x1, x2, x3, x4, x5, x6, ..] = &mut frame.x;
+            [*x1, *x2, *x3, *x4, *x5, *x6] = results;
         }
         Err(e) => frame.x[0] = e.to_raw(),
     }
 }
 
-/// A stage-2 fault of the host. `false` if the host has no right to the address.
-pub fn host_fault(ipa: u64) -> bool {
+/// Whether a call is answered by `guest`, which takes the locks that it needs itself.
+fn is_about_vms(call: Call) -> bool {
+    call as u16 >= Call::VmCreate as u16
+}
+
+/// Calls `f` with all that EL2 knows of memory.
+pub fn with_memory<R>(
+    f: impl FnOnce(&mut Memory<'static, Page>, &mut Physical) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let mut state = MEMORY.lock();
+    if BROKEN.load(Ordering::Acquire) {
+        return Err(Error::NoCall);
+    }
+    let memory = state.memory.as_mut().ok_or(Error::NoCall)?;
+    f(memory, &mut Physical::linear())
+}
+
+/// A stage-2 fault of the host, of its kernel's or a program's. `false` if the host has no right to
+/// the address.
+pub fn host_fault(ipa: u64, kernel: bool) -> bool {
     let mut state = MEMORY.lock();
     let Some(memory) = state.memory.as_mut() else {
         return false;
@@ -85,7 +108,7 @@ pub fn host_fault(ipa: u64) -> bool {
     if BROKEN.load(Ordering::Acquire) && memory.ram().range_of(ipa >> PAGE_SHIFT).is_some() {
         return false;
     }
-    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa)) {
+    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), kernel) {
         Outcome::Mapped | Outcome::Retry => true,
         Outcome::Denied(_) => false,
     }
@@ -125,30 +148,36 @@ pub fn check_invariants() {
     }
 }
 
-/// The handlers, with the lock held.
-struct Calls<'a, 'g>(&'a mut Guard<'g, State>);
+/// The handlers, with the lock held but for the calls about VMs.
+struct Calls(Option<Guard<'static, State>>);
 
-impl Calls<'_, '_> {
+impl Calls {
+    fn state(&mut self) -> Result<&mut State, Error> {
+        self.0.as_deref_mut().ok_or(Error::NoCall)
+    }
+
     fn memory(&mut self) -> Result<&mut Memory<'static, Page>, Error> {
-        self.0.memory.as_mut().ok_or(Error::NoCall)
+        self.state()?.memory.as_mut().ok_or(Error::NoCall)
     }
 }
 
-impl Handler for Calls<'_, '_> {
-    fn version(&mut self) -> Result<[u64; 3], Error> {
-        Ok([HASH, self.0.finalised.into(), 0])
+impl Handler for Calls {
+    fn version(&mut self) -> Result<Results, Error> {
+        Ok(results([HASH, FINALISED.load(Ordering::Relaxed).into()]))
     }
 
     #[cold]
     #[inline(never)]
-    fn prepare(&mut self) -> Result<[u64; 3], Error> {
-        if self.0.memory.is_some() {
+    fn prepare(&mut self) -> Result<Results, Error> {
+        if self.state()?.memory.is_some() {
             return Err(Error::Exists);
         }
         let params = boot::params();
         // SAFETY: MEMORY is held.
         let (el2, pool) = unsafe { boot::take_memory() }.ok_or(Error::Exists)?;
-        self.0.memory = Some(memory(params, el2, pool)?);
+        let memory = memory(params, el2, pool)?;
+        machine::set_host_regime(memory.vtcr(), memory.host_root().raw());
+        self.state()?.memory = Some(memory);
         let report = params.report >> PAGE_SHIFT;
         let memory = self.memory()?;
         memory.host_share_el2(&mut Physical::linear(), report)?;
@@ -160,10 +189,10 @@ impl Handler for Calls<'_, '_> {
                 .get(..params.nr_cpus as usize)
                 .ok_or(Error::Invalid)?,
         )?;
-        Ok([0; 3])
+        Ok(NONE)
     }
 
-    fn enable_cpu(&mut self) -> Result<[u64; 3], Error> {
+    fn enable_cpu(&mut self) -> Result<Results, Error> {
         let memory = self.memory()?;
         let regime = (
             memory.vtcr(),
@@ -171,10 +200,10 @@ impl Handler for Calls<'_, '_> {
             memory.host_tree().bits(),
         );
         cpu::enable(PerCpu::current(), regime)?;
-        Ok([0; 3])
+        Ok(NONE)
     }
 
-    fn finalise(&mut self) -> Result<[u64; 3], Error> {
+    fn finalise(&mut self) -> Result<Results, Error> {
         let cpus = || PerCpu::all().iter().map(PerCpu::phase);
         if cpus().any(|phase| phase == Phase::Entered)
             || cpus().all(|phase| phase == Phase::Outside)
@@ -182,26 +211,26 @@ impl Handler for Calls<'_, '_> {
             return Err(Error::Busy);
         }
         self.memory()?;
-        self.0.finalised = true;
-        Ok([0; 3])
+        FINALISED.store(true, Ordering::Release);
+        Ok(NONE)
     }
 
-    fn release(&mut self) -> Result<[u64; 3], Error> {
-        if !self.0.finalised {
-            return Ok([0; 3]);
+    fn release(&mut self) -> Result<Results, Error> {
+        if !FINALISED.load(Ordering::Relaxed) {
+            return Ok(NONE);
         }
         if boot::params().flags & BOOT_ALLOW_RELEASE == 0 {
             return Err(Error::Perm);
         }
         // The report page is EL1's own and goes with us; anything else is still in use.
         let memory = self.memory()?;
-        if memory.shared_pages() > 1 || memory.donated_pages() > 0 {
+        if memory.shared_pages() > 1 || memory.donated_pages() > 0 || memory.guests() > 0 {
             return Err(Error::Busy);
         }
-        Ok([0; 3])
+        Ok(NONE)
     }
 
-    fn stat(&mut self, stat: u64, cpu: u64) -> Result<[u64; 3], Error> {
+    fn stat(&mut self, stat: u64, cpu: u64) -> Result<Results, Error> {
         let index = usize::try_from(stat).map_err(|_| Error::Invalid)?;
         let stat = *Stat::ALL.get(index).ok_or(Error::Invalid)?;
         let nr_cpus = u64::from(boot::params().nr_cpus);
@@ -222,44 +251,92 @@ impl Handler for Calls<'_, '_> {
                     .fold(0u64, |sum, (this, _)| sum.wrapping_add(this.counter(stat))),
             },
         };
-        Ok([value, 0, 0])
+        Ok(results([value]))
     }
 
-    fn read_reg(&mut self, index: u64) -> Result<[u64; 3], Error> {
+    fn read_reg(&mut self, index: u64) -> Result<Results, Error> {
         let (encoding, value) = cpu::read_reg(index)?;
-        Ok([encoding, value, 0])
+        Ok(results([encoding, value]))
     }
 
-    fn pool_donate(&mut self, pfn: u64, nr: u64) -> Result<[u64; 3], Error> {
+    fn pool_donate(&mut self, pfn: u64, nr: u64) -> Result<Results, Error> {
         let pages = self
             .memory()?
             .pool_donate(&mut Physical::linear(), pfn, nr)?;
-        Ok([pages, 0, 0])
+        Ok(results([pages]))
     }
 
-    fn pool_reclaim(&mut self) -> Result<[u64; 3], Error> {
+    fn pool_reclaim(&mut self) -> Result<Results, Error> {
         let (pfn, pages) = self.memory()?.pool_reclaim(&mut Physical::linear())?;
-        Ok([pfn, pages, 0])
+        Ok(results([pfn, pages]))
     }
 
-    fn share(&mut self, pfn: u64) -> Result<[u64; 3], Error> {
+    fn share(&mut self, pfn: u64) -> Result<Results, Error> {
         self.memory()?
             .host_share_el2(&mut Physical::linear(), pfn)?;
-        Ok([0; 3])
+        Ok(NONE)
     }
 
-    fn unshare(&mut self, pfn: u64) -> Result<[u64; 3], Error> {
+    fn unshare(&mut self, pfn: u64) -> Result<Results, Error> {
         self.memory()?
             .host_unshare_el2(&mut Physical::linear(), pfn)?;
-        Ok([0; 3])
+        Ok(NONE)
     }
 
-    fn page_state(&mut self, pfn: u64) -> Result<[u64; 3], Error> {
+    fn page_state(&mut self, pfn: u64) -> Result<Results, Error> {
         let (owner, view) = self.memory()?.page_state(pfn)?;
-        Ok([owner, view, 0])
+        Ok(results([owner, view]))
     }
 
-    fn crash(&mut self, kind: u64) -> Result<[u64; 3], Error> {
+    fn vm_create(&mut self, flags: u64, ipa_bits: u64) -> Result<Results, Error> {
+        guest::create(flags, ipa_bits).map(|vm| results([vm]))
+    }
+
+    fn vm_destroy(&mut self, vm: u64) -> Result<Results, Error> {
+        guest::destroy(vm).map(|more| results([more.into()]))
+    }
+
+    fn vcpu_create(&mut self, vm: u64, vcpu: u64) -> Result<Results, Error> {
+        guest::vcpu_create(vm, vcpu).map(|()| NONE)
+    }
+
+    fn vcpu_init(&mut self, vm: u64, vcpu: u64, flags: u64) -> Result<Results, Error> {
+        guest::vcpu_init(vm, vcpu, flags).map(|()| NONE)
+    }
+
+    fn vcpu_run(&mut self, vm: u64, vcpu: u64, flags: u64, v: u64) -> Result<Results, Error> {
+        guest::run(vm, vcpu, flags, v)
+    }
+
+    fn vcpu_get_reg(&mut self, vm: u64, vcpu: u64, reg: u64) -> Result<Results, Error> {
+        guest::get_reg(vm, vcpu, reg).map(|value| results([value]))
+    }
+
+    fn vcpu_set_reg(&mut self, vm: u64, vcpu: u64, reg: u64, v: u64) -> Result<Results, Error> {
+        guest::set_reg(vm, vcpu, reg, v).map(|()| NONE)
+    }
+
+    fn guest_map(&mut self, vm: u64, g: u64, p: u64, nr: u64, r: u64) -> Result<Results, Error> {
+        guest::map(vm, g, p, nr, r).map(|()| NONE)
+    }
+
+    fn guest_unmap(&mut self, vm: u64, gfn: u64, nr: u64) -> Result<Results, Error> {
+        guest::unmap(vm, gfn, nr).map(|(unmapped, next)| results([unmapped, next]))
+    }
+
+    fn vgic_set(&mut self, vm: u64, attr: u64, index: u64, v: u64) -> Result<Results, Error> {
+        guest::vgic_set(vm, attr, index, v).map(|()| NONE)
+    }
+
+    fn vgic_get(&mut self, vm: u64, attr: u64, index: u64) -> Result<Results, Error> {
+        guest::vgic_get(vm, attr, index).map(|value| results([value]))
+    }
+
+    fn irq_line(&mut self, vm: u64, vcpu: u64, irq: u64, level: u64) -> Result<Results, Error> {
+        guest::irq_line(vm, vcpu, irq, level).map(|wake| results([wake]))
+    }
+
+    fn crash(&mut self, kind: u64) -> Result<Results, Error> {
         report::crash(kind)
     }
 }
@@ -299,10 +376,23 @@ fn memory(
         el2,
         pool,
         meta,
+        guests: guests(),
         pa_bits: cpu::least_pa_bits()?,
         fwb: false,
     };
     Memory::new(&mut Physical::linear(), boot)
+}
+
+/// Where the memory of guests is kept, once `prepare` has handed it out.
+struct Guests(UnsafeCell<GuestTable<Page>>);
+
+// SAFETY: reached through the one reference that `guests` gives out.
+unsafe impl Sync for Guests {}
+
+fn guests() -> &'static mut GuestTable<Page> {
+    static GUESTS: Guests = Guests(UnsafeCell::new(GuestTable::new()));
+    // SAFETY: `prepare` runs once, so that this is the only reference.
+    unsafe { &mut *GUESTS.0.get() }
 }
 
 /// A chunk of metadata as EL2 sees it.

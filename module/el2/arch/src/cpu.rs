@@ -15,6 +15,7 @@
 //!
 //! Why unsafe: TPIDR_EL2 is turned into a reference, and control registers of EL2 are written.
 
+use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 use mvirt_abi::{EntryError, Error, Stat, ENTERED_SPECTRE_V2_OPEN, MAX_CPUS};
@@ -31,7 +32,7 @@ use crate::report::TrapRing;
 use crate::sysreg::{
     host_sctlr, host_tcr, isb, read_sysreg, set_host_sctlr, set_host_tcr, write_sysreg,
 };
-use crate::{boot, calls, firmware, kept, machine};
+use crate::{boot, calls, firmware, guest, kept, machine};
 
 /// HCR_EL2.TVM: writes of the host's translation registers trap.
 pub const HCR_TVM: u64 = 1 << 26;
@@ -102,6 +103,8 @@ pub struct PerCpu {
     speculative_at: AtomicBool,
     /// The host's frame while EL2 handles a trap of it.
     pub frame: AtomicPtr<Frame>,
+    /// The `guest::Running` of the vCPU that runs here: whose the traps are. Read by the vectors.
+    pub guest: AtomicPtr<c_void>,
     counters: [AtomicU64; Stat::ALL.len()],
     /// The last traps.
     pub traps: TrapRing,
@@ -130,6 +133,7 @@ impl PerCpu {
             par_barrier: AtomicBool::new(false),
             speculative_at: AtomicBool::new(false),
             frame: AtomicPtr::new(core::ptr::null_mut()),
+            guest: AtomicPtr::new(core::ptr::null_mut()),
             counters: [const { AtomicU64::new(0) }; Stat::ALL.len()],
             traps: TrapRing::new(),
         }
@@ -146,6 +150,13 @@ impl PerCpu {
         // SAFETY: `adopt` has put the address of an element of CPUS there before any Rust code of
         // EL2 that runs with the MMU on asks for it, and nothing else writes it until release.
         unsafe { &*(address as *const PerCpu) }
+    }
+
+    /// Stops walks of stage 1 while VTTBR_EL2 changes, if this core needs that.
+    pub fn stop_walks(&self) -> Option<Stage1Walks> {
+        self.speculative_at
+            .load(Ordering::Relaxed)
+            .then(Stage1Walks::stop)
     }
 
     /// Its index.
@@ -188,6 +199,7 @@ impl PerCpu {
         unsafe { write_sysreg!("tpidr_el2", (&raw const *self) as u64) };
         // What was there belongs to a trap before the CPU went off.
         self.frame.store(core::ptr::null_mut(), Ordering::Relaxed);
+        self.guest.store(core::ptr::null_mut(), Ordering::Relaxed);
     }
 
     /// Makes a CPU's EL2 state its own that firmware has just started. `index` is what the assembly
@@ -206,6 +218,11 @@ impl PerCpu {
     /// Whether HPFAR_EL2 is not to be believed (erratum 834220).
     pub fn retranslates(&self) -> bool {
         self.retranslates.load(Ordering::Relaxed)
+    }
+
+    /// Whether walks may start speculatively at EL2 (errata 1165522 and its kin).
+    pub fn speculative_at(&self) -> bool {
+        self.speculative_at.load(Ordering::Relaxed)
     }
 
     /// Whether a read of PAR_EL1 needs barriers around it (erratum 1508412).
@@ -235,6 +252,7 @@ impl PerCpu {
         if needs.repeat_tlbi {
             machine::repeat_tlbi();
         }
+        guest::take_in(needs);
         // SAFETY: the vectors are EL2's text; this CPU's data and stack, which they use, are in
         // place.
         unsafe { write_sysreg!("vbar_el2", vectors(kind)) };
@@ -340,10 +358,7 @@ fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
         watch,
     };
     let steps = snapshot.replay(&cpu).map_err(|_| Error::NotSupported)?;
-    let walks = this
-        .speculative_at
-        .load(Ordering::Relaxed)
-        .then(Stage1Walks::stop);
+    let walks = this.stop_walks();
     // SAFETY: the host's tables are built; the host runs only after the ERET, when all of it is in
     // force.
     unsafe {
@@ -372,9 +387,10 @@ fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
     Ok(())
 }
 
-/// No walk of the host's stage 1 starts while this lives: errata 1165522, 1319367, 1319537 and
+/// No walk of stage 1 of EL1&0 starts while this lives, of the host or of the guest, whichever is
+/// the context: errata 1165522, 1319367, 1319537 and
 /// 1530923, where a speculative one would mix the old context with the new.
-struct Stage1Walks {
+pub struct Stage1Walks {
     tcr: u64,
     sctlr: u64,
 }

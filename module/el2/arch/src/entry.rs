@@ -18,6 +18,7 @@ use core::mem::{offset_of, size_of};
 use crate::cpu::PerCpu;
 use crate::layout::{IMAGE_BASE, PAGE_SHIFT, STACKS_BASE, STACK_SLOT};
 use mvirt_abi::{BootParams, EntryError, HASH, IMAGE_MAGIC, MAX_CPUS, STACK_SIZE};
+pub use mvirt_hyp::frame::Frame;
 
 /// What a CPU needs to turn the EL2 MMU on.
 #[derive(Clone, Copy)]
@@ -77,21 +78,6 @@ impl Answer {
     }
 }
 
-/// The registers of whoever was interrupted, as the vectors save them.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Frame {
-    /// x0 to x30.
-    pub x: [u64; 31],
-    /// ELR_EL2: where to go on.
-    pub elr: u64,
-    /// SPSR_EL2: with which PSTATE.
-    pub spsr: u64,
-    /// Keeps the stack 16-byte aligned.
-    pub reserved: u64,
-}
-
-const _: () = assert!(size_of::<Frame>() % 16 == 0);
 const _: () = assert!(STACK_SIZE.is_power_of_two() && IMAGE_BASE % STACK_SLOT == 0);
 
 extern "C" {
@@ -104,6 +90,9 @@ extern "C" {
     static el2_header: u8;
     /// Resumes what `frame` describes. The frame must be the topmost thing on this CPU's stack.
     pub fn el2_exit(frame: *mut Frame) -> !;
+    /// Runs a guest from `frame` until `el2_guest_trap` answers false. The guest's System registers
+    /// are in place, and `PerCpu::guest` is set.
+    pub fn el2_guest_enter(frame: *const Frame);
     /// Resumes what `frame` describes with the MMU off and EL2's registers as `cpu` found them.
     pub fn el2_exit_release(cpu: *const PerCpu, frame: *mut Frame) -> !;
 }
@@ -168,6 +157,7 @@ global_asm!(
     STACK_SLOT = const STACK_SLOT,
     BHB_LOOPS = const offset_of!(PerCpu, bhb_loops),
     WORKAROUND = const offset_of!(PerCpu, workaround),
+    GUEST = const offset_of!(PerCpu, guest),
     FOUND = const offset_of!(PerCpu, found),
     EXIT_PHYS = const offset_of!(PerCpu, exit_phys),
 );

@@ -94,6 +94,27 @@ pub fn workarounds() -> Workarounds {
     }
 }
 
+const TRNG_VERSION: u64 = 0x8400_0050;
+const TRNG_FEATURES: u64 = 0x8400_0051;
+const TRNG_RND_64: u64 = 0xc400_0053;
+
+/// Whether the firmware has random numbers (Arm DEN0098): its version is 1.0 or later, and it has
+/// TRNG_RND64.
+pub fn has_trng() -> bool {
+    let version = call4([TRNG_VERSION, 0, 0, 0]) as u32 as i32;
+    version >= 0x1_0000 && call4([TRNG_FEATURES, TRNG_RND_64, 0, 0]) as u32 as i32 >= 0
+}
+
+/// A random word from the firmware, or `None` if it has none now.
+pub fn trng() -> Option<u64> {
+    let mut regs = [0; 18];
+    regs[0] = TRNG_RND_64;
+    regs[1] = 64;
+    call(&mut regs);
+    // The bits asked for come in x3 first.
+    (regs[0] == 0).then_some(regs[3])
+}
+
 /// Makes the relay. Not inlined, as its frame is large. `mpidrs` are those of the CPUs by index.
 #[cold]
 #[inline(never)]

@@ -5,7 +5,7 @@
 
 use core::sync::atomic::Ordering;
 
-use mvirt_abi::Stat;
+use mvirt_abi::{Call, Stat};
 use mvirt_hyp::cpu::Feature;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
@@ -23,6 +23,9 @@ const PSTATE_BTYPE: u64 = 0b11 << 10;
 /// PSTATE.SS.
 const PSTATE_SS: u64 = 1 << 21;
 
+/// ESR_EL2 of `hvc #0` in AArch64 state: EC 0x16, IL, ISS 0.
+const ESR_HVC_0: u64 = 0x16 << 26 | 1 << 25;
+
 /// The vector of a synchronous exception, from AArch64 and from AArch32.
 const SYNC: [u64; 2] = [0, 4];
 
@@ -34,8 +37,23 @@ const SYNC: [u64; 2] = [0, 4];
 extern "C" fn el2_host_trap(frame: &mut Frame, kind: u64) {
     let this = PerCpu::current();
     this.frame.store(frame, Ordering::Relaxed);
-    assert!(SYNC.contains(&kind), "vector {kind} from the host");
     let esr = read_sysreg!("esr_el2");
+    // Our own calls first, which the run of each vCPU is: as `Trap::decode` and `Hvc::classify` say it.
+    match Call::from_id(frame.x[0]) {
+        Some(call) if kind == SYNC[0] && esr == ESR_HVC_0 => {
+            this.traps.push(esr, frame.elr, frame.x[0]);
+            this.count(Stat::TrapHypercall);
+            calls::call(frame, call);
+        }
+        _ => other_trap(this, frame, kind, esr),
+    }
+    #[cfg(mvirt_debug)]
+    calls::check_invariants();
+}
+
+#[inline(never)]
+fn other_trap(this: &PerCpu, frame: &mut Frame, kind: u64, esr: u64) {
+    assert!(SYNC.contains(&kind), "vector {kind} from the host");
     let trap = Trap::decode(esr);
     let info = match trap {
         Ok(Trap::Hvc { .. } | Trap::Smc { .. }) => frame.x[0],
@@ -59,8 +77,6 @@ extern "C" fn el2_host_trap(frame: &mut Frame, kind: u64) {
             inject(frame, Exception::Undefined);
         }
     }
-    #[cfg(mvirt_debug)]
-    calls::check_invariants();
 }
 
 /// The host's frame, if this CPU is handling a trap of the host.
@@ -120,7 +136,9 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         abort.fault,
         Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
     );
-    if mendable && ipa.is_some_and(calls::host_fault) {
+    // PSTATE.M: EL0t is 0.
+    let kernel = frame.spsr & 0xf != 0;
+    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, kernel)) {
         this.count(Stat::TrapFaultMapped);
     } else {
         this.count(Stat::TrapFaultDenied);
@@ -128,8 +146,8 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     }
 }
 
-/// Asks stage 1 of the host where a virtual address lies. PAR_EL1 is the host's and is kept.
-fn translate(frame: &Frame, abort: &Abort, far: u64) -> Option<u64> {
+/// Asks stage 1 of the host, or of the guest that is in the CPU, where a virtual address lies. PAR_EL1 is its own and is kept.
+pub fn translate(frame: &Frame, abort: &Abort, far: u64) -> Option<u64> {
     let kept = read_par();
     let user = frame.spsr & 0xf == 0;
     // SAFETY: AT writes PAR_EL1 alone, which is put back.
@@ -150,7 +168,7 @@ fn translate(frame: &Frame, abort: &Abort, far: u64) -> Option<u64> {
 }
 
 /// PAR_EL1, with DMB SY around the read where the core needs it.
-fn read_par() -> u64 {
+pub fn read_par() -> u64 {
     if PerCpu::current().par_barrier() {
         dmb_sy();
         let par = read_sysreg!("par_el1");
@@ -166,8 +184,7 @@ fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {
     if read_sysreg!("hcr_el2") & HCR_TVM == 0 {
         return inject(frame, Exception::Undefined);
     }
-    // Register 31 is XZR.
-    let value = frame.x.get(usize::from(access.rt)).copied().unwrap_or(0);
+    let value = frame.gp(access.rt);
     let fresh = FreshCpu {
         access,
         value,
@@ -193,8 +210,8 @@ fn system_register(this: &PerCpu, frame: &mut Frame, access: SysregAccess) {
     }
 }
 
-/// Lets the host's EL1 take an exception when EL2 returns.
-fn inject(frame: &mut Frame, exception: Exception) {
+/// Lets EL1, the host's or the guest's that is in the CPU, take an exception when EL2 returns.
+pub fn inject(frame: &mut Frame, exception: Exception) {
     let ids = id_regs();
     let gcscr = if ids.has(Feature::Gcs) {
         // GCSCR_EL1, or GCSCR_EL12.
@@ -215,7 +232,7 @@ fn inject(frame: &mut Frame, exception: Exception) {
     };
     let taken = exception
         .take(&host, &ids)
-        .expect("the host runs at EL0 or EL1");
+        .expect("EL0 or EL1 was interrupted");
     frame.spsr = taken.pstate;
     frame.elr = taken.pc;
     set_host_spsr(taken.spsr);

@@ -12,15 +12,19 @@
 //! * `machine`  the logic's view of memory and TLBs
 //! * `host`     traps of the host
 //! * `calls`    the hypercalls
+//! * `entropy`  random numbers for guests
 //! * `firmware` SMCs that go out, CPUs that come in
+//! * `guest`    VMs: their hypercalls, the world switch, traps of a guest
 //! * `report`   what is left behind when EL2 faults or panics
 #![no_std]
 
 mod boot;
 mod calls;
 mod cpu;
+mod entropy;
 mod entry;
 mod firmware;
+mod guest;
 mod host;
 mod kept;
 mod layout;

@@ -11,6 +11,7 @@
 //! Why unsafe: handing out `&mut` to what a lock guards cannot be said without it.
 
 use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -97,5 +98,63 @@ impl<T> DerefMut for Guard<'_, T> {
 impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         self.lock.unlock();
+    }
+}
+
+/// A value that is set once and only read afterwards.
+///
+/// # Invariants
+///
+/// `value` is initialised and never written again once `state` is [`SET`]; only the CPU that moved
+/// it from [`EMPTY`] to [`FILLING`] writes it.
+pub struct Once<T> {
+    state: AtomicU32,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+const EMPTY: u32 = 0;
+const FILLING: u32 = 1;
+const SET: u32 = 2;
+
+// SAFETY: the value is handed out by shared reference alone, and set by one CPU for all.
+unsafe impl<T: Send + Sync> Sync for Once<T> {}
+
+impl<T> Once<T> {
+    /// Not set.
+    pub const fn new() -> Once<T> {
+        Once {
+            state: AtomicU32::new(EMPTY),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// The value, if it is set.
+    pub fn get(&self) -> Option<&T> {
+        if self.state.load(Ordering::Acquire) != SET {
+            return None;
+        }
+        // SAFETY: by the invariant it is initialised and nobody writes it.
+        Some(unsafe { (*self.value.get()).assume_init_ref() })
+    }
+
+    /// The value, made by `make` if it is not set. `None` if that makes none, or while another CPU
+    /// makes it.
+    pub fn get_or_set(&self, make: impl FnOnce() -> Option<T>) -> Option<&T> {
+        let ours = self
+            .state
+            .compare_exchange(EMPTY, FILLING, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok();
+        if ours {
+            match make() {
+                Some(value) => {
+                    // SAFETY: this CPU moved the state to FILLING: it alone writes, and nobody reads.
+                    unsafe { (*self.value.get()).write(value) };
+                    // INVARIANT: initialised above.
+                    self.state.store(SET, Ordering::Release);
+                }
+                None => self.state.store(EMPTY, Ordering::Release),
+            }
+        }
+        self.get()
     }
 }

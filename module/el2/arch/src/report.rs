@@ -22,7 +22,7 @@ use crate::entry::{el2_exit, Frame};
 use crate::layout::{stack_base, IMAGE_BASE, LINEAR_BASE, STACKS_BASE};
 use crate::lock::BROKEN;
 use crate::sysreg::read_sysreg;
-use crate::{calls, firmware, host};
+use crate::{calls, firmware, guest, host};
 
 /// Physical address of the report page; 0 until the host has shared it.
 static PAGE: AtomicU64 = AtomicU64::new(0);
@@ -136,6 +136,8 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
     calls::abandon_lock();
     firmware::abandon_lock();
     cpu::abandon_lock();
+    guest::abandon_locks();
+    guest::abandon(this);
     let page = PAGE.load(Ordering::Acquire);
     if page != 0 && !TAKEN.swap(true, Ordering::SeqCst) {
         let (traps, nr_traps) = this.traps.newest_first();
@@ -230,7 +232,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 /// Breaks EL2 in the way that `kind` names (the hypercall). Not inlined, so that its name shows.
 #[cfg(mvirt_crash_test)]
 #[inline(never)]
-pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+pub fn crash(kind: u64) -> Result<mvirt_abi::Results, mvirt_abi::Error> {
     // On purpose.
     #[allow(unconditional_recursion)]
     fn overflow(depth: u64) -> u64 {
@@ -241,14 +243,14 @@ pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
         0 => {
             // SAFETY: none: nothing is mapped there, and this is the fault that was asked for.
             let word = unsafe { ((STACKS_BASE - 8) as *const u64).read_volatile() };
-            Ok([word, 0, 0])
+            Ok(mvirt_abi::results([word]))
         }
         1 => panic!("asked for by the host"),
-        2 => Ok([overflow(0), 0, 0]),
+        2 => Ok(mvirt_abi::results([overflow(0)])),
         3 => {
             // SAFETY: none: text is not writable, which is what this shows.
             unsafe { (IMAGE_BASE as *mut u64).write_volatile(0) };
-            Ok([0; 3])
+            Ok(mvirt_abi::NONE)
         }
         _ => Err(mvirt_abi::Error::Invalid),
     }
@@ -256,6 +258,6 @@ pub fn crash(kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
 
 /// Only an image built to be broken can be.
 #[cfg(not(mvirt_crash_test))]
-pub fn crash(_kind: u64) -> Result<[u64; 3], mvirt_abi::Error> {
+pub fn crash(_kind: u64) -> Result<mvirt_abi::Results, mvirt_abi::Error> {
     Err(mvirt_abi::Error::NotSupported)
 }

@@ -127,7 +127,42 @@ el2_lower:
 	save_high
 	mov	x0, sp
 	mov	x29, xzr
+	mrs	x2, tpidr_el2
+	ldr	x2, [x2, #{GUEST}]
+	cbnz	x2, 1f
 	bl	el2_host_trap
+	b	el2_resume
+	/* A guest: back to it, or out of el2_guest_enter with the frame lost. */
+1:	bl	el2_guest_trap
+	cbnz	w0, el2_resume
+	add	sp, sp, #{FRAME_SIZE}
+	ldp	x29, x30, [sp], #16
+	ldp	x27, x28, [sp], #16
+	ldp	x25, x26, [sp], #16
+	ldp	x23, x24, [sp], #16
+	ldp	x21, x22, [sp], #16
+	ldp	x19, x20, [sp], #16
+	ret
+
+/*
+ * Enters the guest whose registers x0 points to; returns when it has left,
+ * which el2_guest_trap decides. x18 is no register of EL2's code.
+ */
+	.global	el2_guest_enter
+el2_guest_enter:
+	stp	x19, x20, [sp, #-16]!
+	stp	x21, x22, [sp, #-16]!
+	stp	x23, x24, [sp, #-16]!
+	stp	x25, x26, [sp, #-16]!
+	stp	x27, x28, [sp, #-16]!
+	stp	x29, x30, [sp, #-16]!
+	sub	sp, sp, #{FRAME_SIZE}
+	.set	offset, 0
+	.rept	{FRAME_SIZE} / 16
+	ldp	x2, x3, [x0, #offset]
+	stp	x2, x3, [sp, #offset]
+	.set	offset, offset + 16
+	.endr
 	b	el2_resume
 
 el2_current:

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Addresses, one type for each address space, and the translation granule.
 //!
-//! Owns no state. A physical address, an intermediate physical address of the host and a virtual
-//! address of EL2 never mix by accident: each crossing is a named function. The granule is a type
+//! Owns no state. A physical address, an intermediate physical address of the host or of a guest and
+//! a virtual address of EL2 never mix by accident: each crossing is a named function. The granule is a type
 //! parameter of everything that walks tables, so that one source serves 4 and 16 KiB pages.
 
 /// What the three kinds of address have in common, for code that walks any table.
@@ -78,6 +78,10 @@ address! {
 address! {
     /// An intermediate physical address of the host: what its stage 1 puts out.
     Ipa
+}
+address! {
+    /// An intermediate physical address of a guest: what its stage 1 puts out.
+    GuestIpa
 }
 address! {
     /// A virtual address of EL2.

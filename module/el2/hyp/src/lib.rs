@@ -13,6 +13,8 @@ pub mod addr;
 pub mod admit;
 pub mod cpu;
 pub mod errata;
+pub mod frame;
+pub mod guest;
 pub mod machine;
 pub mod memory;
 pub mod page;
@@ -22,6 +24,8 @@ pub mod psci;
 pub mod smccc;
 pub mod sysreg;
 pub mod trap;
+pub mod vgic;
+pub mod vm;
 
 #[cfg(test)]
 mod doc_check;

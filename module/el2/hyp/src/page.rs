@@ -8,13 +8,23 @@
 //! |-------|---------|------------------------|----------------------------|---------|
 //! | Host  | None    | None                   | 0                          | the host's alone |
 //! | Host  | WithEl2 | None                   | times that EL2 pinned it   | the host's, EL2 may read and write |
+//! | Host  | WithGuests | None                | mappings, at least 1       | the host's, mapped in non-protected VMs |
 //! | El2   | None    | Free                   | 0                          | in the pool |
-//! | El2   | None    | HostTable, El2Table    | valid descriptors in it    | a translation table |
+//! | El2   | None    | HostTable, El2Table, GuestTable | valid descriptors in it | a translation table |
 //! | El2   | None    | Meta, Image, Data, Stack | 0                        | EL2's own, until release |
+//! | El2   | None    | Vm, Vcpu, Vgic         | 0                          | state of a VM |
+//! | Guest | None    | None                   | 0                          | a protected VM's alone |
+//! | Guest | WithHost | None                  | 0                          | a protected VM's, and the host may use it |
 //!
-//! Unused, and refused by [`PageWord::decode`]: a share of a page that EL2 owns; a use of a page
-//! that the host owns; EL2's page without a use; a count where the table says 0; reserved values
-//! of a field. Owners above 1 are kept for guests.
+//! Unused, and refused by [`PageWord::decode`]: a share of a page that EL2 owns; a share with the
+//! owner itself, of the host's page with the host or a guest's with anybody but the host; a use of
+//! a page that EL2 does not own; EL2's page without a use; a count where the table says 0; reserved
+//! values of a field.
+
+use mvirt_abi::MAX_VMS;
+
+/// The number of the owner that is the guest in slot 0.
+pub const FIRST_GUEST: u8 = 2;
 
 /// Who has the right to a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +33,8 @@ pub enum Owner {
     Host,
     /// EL2 itself.
     El2,
+    /// The protected VM in this slot, which is below [`MAX_VMS`].
+    Guest(u8),
 }
 
 /// Whom the owner lets use the page as well.
@@ -32,6 +44,10 @@ pub enum Share {
     None,
     /// EL2, which reads and writes it through its linear map.
     WithEl2,
+    /// Non-protected VMs: which and where, their tables say.
+    WithGuests,
+    /// The host.
+    WithHost,
 }
 
 /// What EL2 uses its own page for.
@@ -53,6 +69,14 @@ pub enum Use {
     Data,
     /// A stack.
     Stack,
+    /// A table of a guest's stage 2.
+    GuestTable,
+    /// The state of a VM.
+    Vm,
+    /// The state of a vCPU.
+    Vcpu,
+    /// Interrupts of a VM.
+    Vgic,
 }
 
 /// How one party sees a page, in pKVM's words.
@@ -78,7 +102,7 @@ pub struct PageState {
     pub share: Share,
     /// What EL2 uses it for.
     pub usage: Use,
-    /// Pins of a shared page, valid descriptors of a table, else 0.
+    /// Pins or mappings of a shared page, valid descriptors of a table, else 0.
     pub count: u16,
 }
 
@@ -96,6 +120,25 @@ impl PageState {
         ..PageState::HOST
     };
 
+    /// A page of the protected VM in `slot`.
+    pub const fn guest(slot: u8) -> PageState {
+        PageState {
+            owner: Owner::Guest(slot),
+            share: Share::None,
+            usage: Use::None,
+            count: 0,
+        }
+    }
+
+    /// A page of the host that non-protected VMs map `count` times.
+    pub const fn with_guests(count: u16) -> PageState {
+        PageState {
+            share: Share::WithGuests,
+            count,
+            ..PageState::HOST
+        }
+    }
+
     /// A page of EL2 in use as `usage`.
     pub const fn el2(usage: Use) -> PageState {
         PageState {
@@ -106,13 +149,16 @@ impl PageState {
         }
     }
 
-    /// How `party` sees the page.
+    /// How `party` sees the page. Any guest may have the loan of one that is shared with guests:
+    /// which has it, the tables say.
     pub fn view(self, party: Owner) -> View {
-        match (self.owner == party, self.share) {
-            (true, Share::None) => View::Owned,
-            (true, Share::WithEl2) => View::SharedOwned,
-            (false, Share::WithEl2) if party == Owner::El2 => View::SharedBorrowed,
-            (false, _) => View::NoPage,
+        match (self.owner == party, self.share, party) {
+            (true, Share::None, _) => View::Owned,
+            (true, _, _) => View::SharedOwned,
+            (false, Share::WithEl2, Owner::El2)
+            | (false, Share::WithGuests, Owner::Guest(_))
+            | (false, Share::WithHost, Owner::Host) => View::SharedBorrowed,
+            (false, _, _) => View::NoPage,
         }
     }
 
@@ -126,7 +172,11 @@ impl PageState {
         match (self.owner, self.share, self.usage) {
             (Owner::Host, Share::None, Use::None) => self.count == 0,
             (Owner::Host, Share::WithEl2, Use::None) => true,
-            (Owner::El2, Share::None, Use::HostTable | Use::El2Table) => true,
+            (Owner::Host, Share::WithGuests, Use::None) => self.count > 0,
+            (Owner::Guest(slot), Share::None | Share::WithHost, Use::None) => {
+                self.count == 0 && usize::from(slot) < MAX_VMS
+            }
+            (Owner::El2, Share::None, Use::HostTable | Use::El2Table | Use::GuestTable) => true,
             (Owner::El2, Share::None, Use::None) => false,
             (Owner::El2, Share::None, _) => self.count == 0,
             _ => false,
@@ -150,10 +200,13 @@ impl PageWord {
         let owner: u32 = match state.owner {
             Owner::Host => 0,
             Owner::El2 => 1,
+            Owner::Guest(slot) => u32::from(slot.saturating_add(FIRST_GUEST)),
         };
         let share: u32 = match state.share {
             Share::None => 0,
             Share::WithEl2 => 1,
+            Share::WithGuests => 2,
+            Share::WithHost => 3,
         };
         let usage: u32 = match state.usage {
             Use::None => 0,
@@ -164,6 +217,10 @@ impl PageWord {
             Use::Image => 5,
             Use::Data => 6,
             Use::Stack => 7,
+            Use::GuestTable => 8,
+            Use::Vm => 9,
+            Use::Vcpu => 10,
+            Use::Vgic => 11,
         };
         PageWord(owner | share << 8 | usage << 12 | u32::from(state.count) << 16)
     }
@@ -174,11 +231,14 @@ impl PageWord {
         let owner = match owner {
             0 => Owner::Host,
             1 => Owner::El2,
-            _ => return None,
+            // A slot that does not exist is refused with the combination.
+            guest => Owner::Guest(guest.checked_sub(FIRST_GUEST)?),
         };
         let share = match kind & 0xf {
             0 => Share::None,
             1 => Share::WithEl2,
+            2 => Share::WithGuests,
+            3 => Share::WithHost,
             _ => return None,
         };
         let usage = match kind >> 4 {
@@ -190,6 +250,10 @@ impl PageWord {
             5 => Use::Image,
             6 => Use::Data,
             7 => Use::Stack,
+            8 => Use::GuestTable,
+            9 => Use::Vm,
+            10 => Use::Vcpu,
+            11 => Use::Vgic,
             _ => return None,
         };
         let count = u16::from_le_bytes([low, high]);

@@ -20,6 +20,10 @@ pub const RESERVE: u64 = 6;
 /// Set in a link, clear at the end of a list.
 const LINK: u64 = 1 << 1;
 
+fn link_to(next: Option<Phys>) -> u64 {
+    next.map_or(0, |next| next.raw() | LINK)
+}
+
 fn next_of<M: Machine>(m: &M, page: Phys) -> Option<Phys> {
     let link = m.read_desc(page, 0);
     (link & LINK != 0).then_some(Phys::new(link & !LINK))
@@ -50,7 +54,7 @@ impl Chain {
 
     /// Puts a page in front.
     pub fn push<M: Machine>(&mut self, m: &mut M, page: Phys) {
-        m.write_desc(page, 0, self.head.map_or(0, |next| next.raw() | LINK));
+        m.write_desc(page, 0, link_to(self.head));
         self.head = Some(page);
         self.len += 1;
     }
@@ -61,6 +65,25 @@ impl Chain {
         self.head = next_of(m, page);
         self.len = self.len.checked_sub(1)?;
         Some(page)
+    }
+
+    /// Takes out what lies from `start` up to `end`, which is not included.
+    fn remove<M: Machine>(&mut self, m: &mut M, start: Phys, end: Phys) {
+        let mut before: Option<Phys> = None;
+        let mut next = self.head;
+        for _ in 0..self.len {
+            let Some(page) = next else { break };
+            next = next_of(m, page);
+            if page < start || end <= page {
+                before = Some(page);
+                continue;
+            }
+            match before {
+                Some(before) => m.write_desc(before, 0, link_to(next)),
+                None => self.head = next,
+            }
+            self.len -= 1;
+        }
     }
 
     /// Calls `each` for each page in the list, until it answers `false`. Ends after `len` pages
@@ -136,6 +159,31 @@ impl Pool {
         } else {
             self.home.pop(m)
         }
+    }
+
+    /// Takes `nr` contiguous pages, a power of two, aligned to their size, their content undefined.
+    /// `is_free` tells whether a page is in the pool. Takes time in the order of the free pages.
+    pub fn take_run<G: Granule, M: Machine>(
+        &mut self,
+        m: &mut M,
+        nr: u64,
+        is_free: impl Fn(Phys) -> bool,
+    ) -> Option<Phys> {
+        let size = nr << G::SHIFT;
+        let mut found = None;
+        self.for_each(m, |first| {
+            let mut pages = (0..nr).map(|n| first.checked_add(n << G::SHIFT));
+            let aligned = first.raw() & size.wrapping_sub(1) == 0;
+            if aligned && pages.all(|page| page.is_some_and(&is_free)) {
+                found = Some(first);
+            }
+            found.is_none()
+        });
+        let first = found?;
+        let end = first.checked_add(size)?;
+        self.home.remove(m, first, end);
+        self.donated.remove(m, first, end);
+        Some(first)
     }
 
     /// Takes a page that may go back to the host.

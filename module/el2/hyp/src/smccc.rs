@@ -235,10 +235,12 @@ impl Hvc {
         if imm != 0 {
             return Hvc::Unknown;
         }
-        if let Some(stub) = StubCall::ALL.into_iter().find(|call| *call as u64 == x0) {
-            return Hvc::Stub(stub);
+        // The stub's are below ours, and rare.
+        if let Some(call) = Call::from_id(x0) {
+            return Hvc::Mvirt(call);
         }
-        Call::from_id(x0).map_or(Hvc::Unknown, Hvc::Mvirt)
+        let stub = StubCall::ALL.into_iter().find(|call| *call as u64 == x0);
+        stub.map_or(Hvc::Unknown, Hvc::Stub)
     }
 }
 

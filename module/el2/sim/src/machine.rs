@@ -6,22 +6,28 @@
 //! - A descriptor that was written and not published may still be seen as it was before.
 //! - TLBs keep leaves and table pointers until they are invalidated, and, when [`watch`] lists
 //!   addresses, fill at each step of EL2's, with the old value where there is one.
-//! - A page has a value in memory and may have another one in the caches.
+//! - A page has a value in memory and may have another one in the caches; instruction caches keep
+//!   what was there before a store until they are invalidated.
 //! - EL2 reaches tables through its own stage 1, once that is on.
 //!
 //! What it reports as a fault of the code under test: see [`Fault`].
 //!
 //! [`watch`]: FakeMachine::watch
 
+mod guest;
+
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 
-use mvirt_hyp::addr::{Granule, Ipa, Level, Linear, Phys, Va};
+use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Level, Linear, Phys, Va};
 use mvirt_hyp::machine::Machine;
+use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::pgtable::{Attrs, Desc, View};
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::tlb::{Leaf, Pointer, Tlb};
+use guest::Guest;
 
 /// What EL2's writes leave in a page, as far as the host could tell.
 pub const SECRET: u64 = 0x5ec2_e7ed;
@@ -39,9 +45,9 @@ pub enum Fault {
     FlushedUnpublished(Phys),
     /// A call ended with an unpublished descriptor in a live table.
     LeftUnpublished(Phys),
-    /// EL2 wrote to a page that a host CPU's TLB still reaches.
+    /// EL2 wrote to a page that a TLB still reaches, for the host or for a guest.
     WrittenWhileReachable(Phys),
-    /// EL2 wrote to a page that the host's tables still map.
+    /// EL2 wrote to a page that the host's tables or a guest's still map.
     WrittenWhileMapped(Phys),
     /// EL2 wrote a valid descriptor to a page that is no table, but that a TLB takes for one.
     ReusedWhileCached(Phys),
@@ -53,6 +59,14 @@ pub enum Fault {
     Stale(Leaf),
     /// A TLB points at the end of a call to a page that is no table.
     StalePointer(Pointer),
+    /// A guest got a page whose content is still in a cache alone.
+    GivenDirty(Phys),
+    /// A guest may execute a page of which an instruction cache may hold something older.
+    GivenStale(Phys),
+    /// A protected guest got a page that the host still reaches.
+    GivenWhileReachable(Phys),
+    /// TLB maintenance named a guest that there is none of.
+    NoGuest(u64),
 }
 
 /// A page's data, as a single value.
@@ -70,11 +84,13 @@ struct Root {
     bits: u32,
 }
 
-/// Which of the two trees.
+/// Which tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
     Host,
     El2,
+    /// By its VMID.
+    Guest(u64),
 }
 
 /// A table that is linked into a tree.
@@ -92,6 +108,9 @@ pub struct FakeMachine<G> {
     /// Pages with unpublished descriptors, as they were before those.
     before: FxHashMap<u64, Box<[u64]>>,
     contents: FxHashMap<u64, Content>,
+    /// Pages that were written since instruction caches were last invalidated for them.
+    fetched_old: FxHashSet<u64>,
+    guests: BTreeMap<u64, Guest>,
     live: FxHashMap<u64, Live>,
     host: Option<Root>,
     el2: Option<(Root, Linear)>,
@@ -113,6 +132,8 @@ impl<G: Granule> FakeMachine<G> {
             pages: FxHashMap::default(),
             before: FxHashMap::default(),
             contents: FxHashMap::default(),
+            fetched_old: FxHashSet::default(),
+            guests: BTreeMap::new(),
             live: FxHashMap::default(),
             host: None,
             el2: None,
@@ -216,25 +237,27 @@ impl<G: Granule> FakeMachine<G> {
     /// Marks a table and all below it as live.
     fn link(&mut self, which: Which, table: Phys, level: Level, base: u64) {
         self.live.insert(table.raw(), Live { which, level, base });
-        let Some(below) = level.below() else { return };
         for index in 0..G::ENTRIES {
-            if let View::Table(next) = Desc::<G>::from_raw(self.raw(table, index)).view(level) {
-                self.link(
-                    which,
-                    next,
-                    below,
-                    base + G::level_size(level) * index as u64,
-                );
+            let view = Desc::<G>::from_raw(self.raw(table, index)).view(level);
+            match (view, level.below()) {
+                (View::Table(next), Some(below)) => {
+                    let base = base + G::level_size(level) * index as u64;
+                    self.link(which, next, below, base);
+                }
+                (View::Leaf { oa, attrs }, _) => self.leaf_added(which, level, oa, attrs),
+                _ => (),
             }
         }
     }
 
-    fn unlink(&mut self, table: Phys, level: Level) {
+    fn unlink(&mut self, which: Which, table: Phys, level: Level) {
         self.live.remove(&table.raw());
-        let Some(below) = level.below() else { return };
         for index in 0..G::ENTRIES {
-            if let View::Table(next) = Desc::<G>::from_raw(self.raw(table, index)).view(level) {
-                self.unlink(next, below);
+            let view = Desc::<G>::from_raw(self.raw(table, index)).view(level);
+            match (view, level.below()) {
+                (View::Table(next), Some(below)) => self.unlink(which, next, below),
+                (View::Leaf { oa, .. }, _) => self.leaf_removed(which, level, oa),
+                _ => (),
             }
         }
     }
@@ -243,6 +266,7 @@ impl<G: Granule> FakeMachine<G> {
         match which {
             Which::Host => self.host_tlbs.iter().any(|tlb| tlb.holds(base, size)),
             Which::El2 => self.el2_tlb.borrow().holds(base, size),
+            Which::Guest(vmid) => self.guest_tlbs(vmid).any(|tlb| tlb.holds(base, size)),
         }
     }
 
@@ -258,12 +282,18 @@ impl<G: Granule> FakeMachine<G> {
         if new != View::Invalid && old != new && self.tlb_holds(live.which, base, size) {
             self.fault(Fault::NotInvalidated(table, index));
         }
-        if let (View::Table(next), Some(below)) = (old, live.level.below()) {
-            self.unlink(next, below);
+        match (old, live.level.below()) {
+            (View::Table(next), Some(below)) => self.unlink(live.which, next, below),
+            (View::Leaf { oa, .. }, _) => self.leaf_removed(live.which, live.level, oa),
+            _ => (),
         }
-        if let (View::Table(next), Some(below)) = (new, live.level.below()) {
-            self.link(live.which, next, below, base);
-            self.unpublished_below(next, below);
+        match (new, live.level.below()) {
+            (View::Table(next), Some(below)) => {
+                self.link(live.which, next, below, base);
+                self.unpublished_below(next, below);
+            }
+            (View::Leaf { oa, attrs }, _) => self.leaf_added(live.which, live.level, oa, attrs),
+            _ => (),
         }
     }
 
@@ -317,12 +347,24 @@ impl<G: Granule> FakeMachine<G> {
 
     fn el2_store(&mut self, page: Phys, value: u64) {
         self.el2_access(page);
-        if self.host_tlbs.iter().any(|tlb| tlb.reaches(page)) {
+        self.overwrite(page, value);
+    }
+
+    /// EL2 stores to a page that it can reach.
+    fn overwrite(&mut self, page: Phys, value: u64) {
+        let guests = || self.guests.values().flat_map(|guest| &guest.tlbs);
+        if self
+            .host_tlbs
+            .iter()
+            .chain(guests())
+            .any(|tlb| tlb.reaches(page))
+        {
             self.fault(Fault::WrittenWhileReachable(page));
         }
-        if self.host_maps(page) {
+        if self.host_maps(page) || self.guests.values().any(|guest| guest.maps(page)) {
             self.fault(Fault::WrittenWhileMapped(page));
         }
+        self.fetched_old.insert(page.raw());
         let content = self.contents.entry(page.raw()).or_default();
         // The line that is replaced may have been evicted just before.
         content.memory = content.cache.unwrap_or(content.memory);
@@ -408,6 +450,7 @@ impl<G: Granule> FakeMachine<G> {
                 }
             }
         }
+        self.speculate_guests();
     }
 
     fn before_flush(&mut self) {
@@ -418,7 +461,7 @@ impl<G: Granule> FakeMachine<G> {
         self.flushes += 1;
     }
 
-    /// A host load; `cacheable` says how it maps the page at stage 1.
+    /// A load of the host or of a guest; `cacheable` says how it maps the page at stage 1.
     pub fn host_load(&mut self, page: Phys, cacheable: bool) -> u64 {
         let content = self.contents.entry(page.page::<G>().raw()).or_default();
         content
@@ -427,7 +470,7 @@ impl<G: Granule> FakeMachine<G> {
             .unwrap_or(content.memory)
     }
 
-    /// A host store.
+    /// A store of the host or of a guest.
     pub fn host_store(&mut self, page: Phys, value: u64, cacheable: bool) {
         let content = self.contents.entry(page.page::<G>().raw()).or_default();
         if cacheable {
@@ -437,6 +480,7 @@ impl<G: Granule> FakeMachine<G> {
         }
         let page = page.page::<G>().raw();
         self.pages.remove(&page);
+        self.fetched_old.insert(page);
     }
 
     /// At the end of a call: everything is published, and no TLB holds what the tables no longer
@@ -451,6 +495,7 @@ impl<G: Granule> FakeMachine<G> {
             self.fault(Fault::LeftUnpublished(Phys::new(page)));
         }
         self.before.clear();
+        self.settle_guests();
         let Some(root) = self.host else { return };
         for tlb in &self.host_tlbs {
             self.settle_tlb(tlb, root);
@@ -488,8 +533,9 @@ impl<G: Granule> Machine for FakeMachine<G> {
         match live {
             Some(live) => self.live_write(table, index, live, desc),
             None if desc & 1 != 0 => {
-                let cached = self.host_tlbs.iter().any(|tlb| tlb.points_to(table));
-                if cached || self.el2_tlb.borrow().points_to(table) {
+                let guests = self.guests.values().flat_map(|guest| &guest.tlbs);
+                let mut tlbs = self.host_tlbs.iter().chain(guests);
+                if tlbs.any(|tlb| tlb.points_to(table)) || self.el2_tlb.borrow().points_to(table) {
                     self.fault(Fault::ReusedWhileCached(table));
                 }
             }
@@ -497,7 +543,7 @@ impl<G: Granule> Machine for FakeMachine<G> {
         }
         self.page_mut(table)[index] = desc;
         match live.map(|live| live.which) {
-            Some(Which::Host) => self.speculate(),
+            Some(Which::Host | Which::Guest(_)) => self.speculate(),
             Some(Which::El2) => self.el2_known.get_mut().clear(),
             None => (),
         }
@@ -517,6 +563,28 @@ impl<G: Granule> Machine for FakeMachine<G> {
         self.el2_store(page, 0);
         self.page_mut(page).fill(0);
         self.contents.insert(page.raw(), Content::default());
+    }
+
+    fn clean_page(&mut self, page: Phys, executed: bool) {
+        let content = self.contents.entry(page.raw()).or_default();
+        content.memory = content.cache.take().unwrap_or(content.memory);
+        if executed {
+            self.fetched_old.remove(&page.raw());
+        }
+    }
+
+    fn scrub_page(&mut self, page: Phys) {
+        self.overwrite(page, 0);
+        self.page_mut(page).fill(0);
+        self.contents.insert(page.raw(), Content::default());
+    }
+
+    fn tlb_flush_guest_page(&mut self, guest: GuestRegime, ipa: GuestIpa, level: Level) {
+        self.flush_guest(guest, |tlb| tlb.forget(ipa.raw(), Some(level)));
+    }
+
+    fn tlb_flush_guest_all(&mut self, guest: GuestRegime) {
+        self.flush_guest(guest, Tlb::forget_all);
     }
 
     fn tlb_flush_host_page(&mut self, ipa: Ipa, level: Level) {

@@ -4,10 +4,14 @@
 //! It knows nothing of tables, TLBs or blocks. Where the answer hangs on how many tables are
 //! free, it says which answers are possible.
 
+mod guest;
+
 use std::collections::BTreeMap;
 
 use mvirt_abi::{Error, PhysRange};
 use mvirt_hyp::memory::{Denied, MAX_DONATION};
+
+pub use guest::Guest;
 
 /// What the model knows of a page that is not the host's alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +22,12 @@ pub enum Page {
     Donated,
     /// Shared by the host with EL2, and pinned so many times.
     Shared(u16),
+    /// Mapped so many times in guests that are not protected.
+    Lent(u16),
+    /// The protected guest's in this slot.
+    Guest(usize),
+    /// The same, and the host may use it.
+    GuestShared(usize),
 }
 
 /// The model.
@@ -27,6 +37,7 @@ pub struct Oracle {
     limit: u64,
     shift: u32,
     pages: BTreeMap<u64, Page>,
+    guests: BTreeMap<usize, Guest>,
 }
 
 impl Oracle {
@@ -39,6 +50,7 @@ impl Oracle {
             limit: 1 << pa_bits,
             shift,
             pages: fixed.map(|pfn| (pfn, Page::Fixed)).collect(),
+            guests: BTreeMap::new(),
         }
     }
 
@@ -61,14 +73,17 @@ impl Oracle {
     pub fn page_state(&self, pfn: u64) -> Result<(u64, u64), Error> {
         Ok(match self.page(pfn)? {
             None => (0, 0),
-            Some(Page::Shared(_)) => (0, 1),
+            Some(Page::Shared(_) | Page::Lent(_)) => (0, 1),
+            Some(Page::Guest(slot)) => (slot as u64 + 2, 0),
+            Some(Page::GuestShared(slot)) => (slot as u64 + 2, 1),
             Some(Page::Fixed | Page::Donated) => (1, 0),
         })
     }
 
     /// Whether the host may access the page.
     pub fn host_may_access(&self, pfn: u64) -> bool {
-        !matches!(self.pages.get(&pfn), Some(Page::Fixed | Page::Donated))
+        let page = self.pages.get(&pfn);
+        !matches!(page, Some(Page::Fixed | Page::Donated | Page::Guest(_)))
     }
 
     /// What becomes of an access of the host.

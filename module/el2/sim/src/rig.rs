@@ -5,11 +5,11 @@ use mvirt_abi::{
     BootParams, Carveout, Error, PhysRange, MAX_CPUS, MAX_META_CHUNKS, MAX_RAM_RANGES,
     META_BYTES_PER_PAGE, META_CHUNK, STACK_SIZE,
 };
-use mvirt_hyp::addr::{Granule, Ipa, Level, Linear, Phys, Va};
-use mvirt_hyp::memory::{Boot, Denied, Memory, Outcome};
+use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Level, Linear, Phys, Va};
+use mvirt_hyp::memory::{Boot, Denied, GuestTable, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::{Access as El2Access, El2Map, Memory as El2Memory, Regime};
-use mvirt_hyp::pgtable::stage2::Shape;
+use mvirt_hyp::pgtable::stage2::{GuestRegime, Shape};
 use mvirt_hyp::pgtable::{Attrs, BootFrames};
 use mvirt_hyp::pool::BootPool;
 use mvirt_hyp::trap::Access;
@@ -95,6 +95,7 @@ impl Config {
             // `arch` alone reads it.
             report: 0,
             cpus: std::array::from_fn(|n| if n < MAX_CPUS { n as u64 } else { 0 }),
+            gicr: [0; MAX_CPUS],
             ram: [PhysRange::default(); MAX_RAM_RANGES],
             meta: [PhysRange::default(); MAX_META_CHUNKS],
         };
@@ -136,6 +137,7 @@ impl Config {
         let el2 = self.boot_el2(&mut m, &mut pool)?;
         let tree = el2.tree();
         m.enable_el2(tree.root(), tree.start(), tree.bits(), el2.linear());
+        let mut guests = GuestTable::new();
         let boot = Boot {
             params,
             layout: self.layout,
@@ -143,6 +145,7 @@ impl Config {
             el2,
             pool,
             meta,
+            guests: &mut guests,
             pa_bits: self.pa_bits,
             fwb: self.fwb,
         };
@@ -257,13 +260,75 @@ impl<G: Granule> Rig<'_, G> {
                 Some((phys, attrs)) if grants(attrs, access) => return Ok(phys),
                 _ => (),
             }
-            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa));
+            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa), false);
             self.settle();
             if let Outcome::Denied(why) = outcome {
                 return Err(why);
             }
         }
         panic!("the fault at {ipa:#x} was mended and came again");
+    }
+
+    /// Makes the memory of a guest, known to the machine.
+    pub fn guest_create(
+        &mut self,
+        slot: usize,
+        protected: bool,
+        ipa_bits: u32,
+    ) -> Result<GuestRegime, Error> {
+        let regime = self
+            .memory
+            .guest_create(&mut self.m, slot, protected, ipa_bits)?;
+        let shape = Shape::guest::<G>(ipa_bits, self.memory.host_tree().bits())?;
+        let tree = self.memory.guest_tree(slot).ok_or(Error::NoEntry)?;
+        self.m.enable_guest(tree, shape.root_tables, protected);
+        self.settle();
+        Ok(regime)
+    }
+
+    /// Takes a step in taking a guest apart; answers whether more are to come.
+    pub fn guest_destroy_step(&mut self, slot: usize) -> Result<bool, Error> {
+        let more = self.memory.guest_destroy_step(&mut self.m, slot)?;
+        if !more {
+            self.m.disable_guest(slot as u64 + 1);
+        }
+        self.settle();
+        Ok(more)
+    }
+
+    /// Takes a guest apart; answers in how many steps.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such guest.
+    pub fn guest_destroy(&mut self, slot: usize) -> u64 {
+        let mut steps = 1;
+        while self.guest_destroy_step(slot).expect("there is a guest") {
+            steps += 1;
+        }
+        steps
+    }
+
+    /// The page that a guest has at `gfn`, as EL2 tells.
+    pub fn has(&self, slot: usize, gfn: u64) -> Option<u64> {
+        let ipa = GuestIpa::from_pfn::<G>(gfn)?;
+        let found = self.memory.guest_walk(&self.m, slot, ipa).ok()??;
+        Some(found.phys.pfn::<G>())
+    }
+
+    /// A vCPU accesses `ipa` on a CPU; `None` if it takes a stage-2 fault.
+    pub fn guest_access(
+        &mut self,
+        cpu: usize,
+        slot: usize,
+        ipa: u64,
+        access: Access,
+    ) -> Option<Phys> {
+        let found = self
+            .m
+            .guest_translate(cpu, slot as u64 + 1, GuestIpa::new(ipa));
+        let (phys, attrs) = found?;
+        grants(attrs, access).then_some(phys)
     }
 
     /// The level of the leaf that the host's tables have for `ipa`.

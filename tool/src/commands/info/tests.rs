@@ -5,7 +5,7 @@ use super::*;
 
 fn sample() -> mvirt_info {
     mvirt_info {
-        size: 192,
+        size: 216,
         flags: 0,
         abi_version: MVIRT_ABI_VERSION,
         page_size: 4096,
@@ -32,6 +32,9 @@ fn sample() -> mvirt_info {
         trap_fault_denied: 600_000,
         trap_sysreg: 7_000_000,
         trap_other: 80_000_000,
+        guest_table_bytes: 44 << 10,
+        vm_bytes: 20 << 10,
+        guest_bytes: 3 << 20,
     }
 }
 
@@ -64,9 +67,12 @@ Memory taken from the host
   EL2 tables                  24 KiB
   host tables                 36 KiB
   free pool                   80 KiB
+  guest tables                44 KiB
+  VM state                    20 KiB
   kept at EL1               1000 B  
-  total                     1.36 MiB
+  total                     1.42 MiB
   shared with EL2              8 KiB
+  owned by guests           3.00 MiB
 
 Traps to EL2
   hypercalls                       1
@@ -103,10 +109,13 @@ fn json() {
             "el2_table_bytes": 24_576,
             "host_table_bytes": 36_864,
             "pool_bytes": 81_920,
+            "guest_table_bytes": 45_056,
+            "vm_bytes": 20_480,
             "el1_bytes": 1000,
-            "total_bytes": 1_422_312,
+            "total_bytes": 1_487_848,
         },
         "shared_bytes": 8192,
+        "guest_bytes": 3_145_728,
         "traps": {
             "hypercall": 1,
             "stub": 20,

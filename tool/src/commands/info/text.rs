@@ -56,9 +56,12 @@ pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     row(out, "EL2 tables", Bytes(m.el2_table_bytes))?;
     row(out, "host tables", Bytes(m.host_table_bytes))?;
     row(out, "free pool", Bytes(m.pool_bytes))?;
+    row(out, "guest tables", Bytes(m.guest_table_bytes))?;
+    row(out, "VM state", Bytes(m.vm_bytes))?;
     row(out, "kept at EL1", Bytes(m.el1_bytes))?;
     total(out, Bytes(m.total_bytes))?;
     row(out, "shared with EL2", Bytes(report.shared_bytes))?;
+    row(out, "owned by guests", Bytes(report.guest_bytes))?;
 
     let t = &report.traps;
     heading(out, "\nTraps to EL2")?;

@@ -140,6 +140,7 @@ fn config(protected: bool) -> (Config, TempFile, TempFile) {
             read_only: true,
         }],
         json: false,
+        search: None,
     };
     (config, kernel, disk)
 }

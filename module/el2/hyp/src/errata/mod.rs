@@ -171,6 +171,9 @@ pub struct Mitigations {
     /// Spectre-v2 stays open: CSV2 is 0 and the firmware has no workaround. The kernel runs such a
     /// CPU too, and says "Vulnerable".
     pub spectre_v2_open: bool,
+    /// The core is affected by Spectre-v2 and [`Mitigations::on_entry`] helps: guests are told that
+    /// SMCCC_ARCH_WORKAROUND_1 is required.
+    pub spectre_v2_call: bool,
     /// Errata 1165522, 1319367, 1319537, 1530923: an AT or a speculative walk may use registers of
     /// two contexts while they are being switched, and fill the TLB with what belongs to neither.
     /// Before VTTBR_EL2 or HCR_EL2.VM changes, set TCR_EL1.EPD0 and EPD1, ISB, set SCTLR_EL1.M,
@@ -192,13 +195,14 @@ impl Mitigations {
     pub fn of(ids: &IdRegs, firmware: &Workarounds) -> Result<Mitigations, (u32, Refused)> {
         let midr = ids.midr();
         let core = Core::of(midr);
-        let (on_entry, spectre_v2_open) = branch_prediction(core, ids, firmware);
+        let (on_entry, v2) = branch_prediction(core, ids, firmware);
         // An unknown core gets what is harmless. A fault that is translated again is not: the
         // translation fails where only EL0 may read, and the host would run into it for ever.
         let unknown = core.is_none();
         let mut mitigations = Mitigations {
             on_entry,
-            spectre_v2_open,
+            spectre_v2_open: v2 == V2::Open,
+            spectre_v2_call: v2 == V2::Call,
             speculative_at: unknown,
             repeat_tlbi: unknown,
             retranslate: false,
@@ -255,8 +259,16 @@ impl Refused {
 /// The longest loop that Arm publishes: for Cortex-X3 and Neoverse-V2.
 const LONGEST_LOOP: u8 = 132;
 
+/// What there is against Spectre-v2.
+#[derive(PartialEq, Eq)]
+enum V2 {
+    Safe,
+    Call,
+    Open,
+}
+
 /// In the order of arch/arm64/kernel/proton-pack.c.
-fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnEntry, bool) {
+fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnEntry, V2) {
     let csv2 = bits(ids.pfr0, 56, 4);
     let v2_safe = csv2 != 0
         || core.is_some_and(|c| c.spectre_v2() == SpectreV2::Safe)
@@ -268,7 +280,7 @@ fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnE
         } else {
             WORKAROUND_1
         };
-        return (OnEntry::Firmware(call), false);
+        return (OnEntry::Firmware(call), V2::Call);
     }
     let bhb = core.map_or(SpectreBhb::IdRegister, Core::spectre_bhb);
     let ecbhb = bits(ids.mmfr1, 60, 4) != 0;
@@ -285,7 +297,8 @@ fn branch_prediction(core: Option<Core>, ids: &IdRegs, fw: &Workarounds) -> (OnE
             (_, Support::Unknown) => OnEntry::Loop(LONGEST_LOOP),
         }
     };
-    (on_entry, !v2_safe)
+    let v2 = if v2_safe { V2::Safe } else { V2::Open };
+    (on_entry, v2)
 }
 
 #[cfg(test)]

@@ -193,6 +193,7 @@ fn known_cores() {
         let expected = Mitigations {
             on_entry,
             spectre_v2_open: open,
+            spectre_v2_call: false,
             speculative_at: at,
             repeat_tlbi: tlbi,
             retranslate: again,
@@ -208,6 +209,7 @@ fn an_unknown_core_gets_what_is_harmless() {
     let expected = Mitigations {
         on_entry: OnEntry::Loop(132),
         spectre_v2_open: true,
+        spectre_v2_call: false,
         speculative_at: true,
         repeat_tlbi: true,
         retranslate: false,
@@ -282,6 +284,9 @@ fn firmware() {
             (on_entry, open),
             "{case:x?}"
         );
+        // A72 with CSV2 0, and firmware that says so.
+        let call = (midr, csv2) == (a72, 0) && wa1 == Required;
+        assert_eq!(got.spectre_v2_call, call, "{case:x?}");
     }
 }
 

@@ -6,6 +6,8 @@
 
 use mvirt_abi::{BootParams, Carveout, Error, PhysRange, META_BYTES_PER_PAGE, META_CHUNK};
 
+use super::decoy;
+use super::guest::GuestTable;
 use super::pages::{Chunks, PageMap};
 use super::ram::{Pages, Ram};
 use super::{must, Memory};
@@ -13,7 +15,7 @@ use crate::addr::{Granule, Ipa, Level, Phys, Va};
 use crate::machine::Machine;
 use crate::page::{PageState, Use};
 use crate::pgtable::stage1::El2Map;
-use crate::pgtable::stage2::{attrs, Memory as Kind, Shape};
+use crate::pgtable::stage2::{attrs, HostStage, Memory as Kind, Shape};
 use crate::pgtable::{Attrs, Tree, Visitor};
 use crate::pool::{BootPool, Pool, RESERVE};
 
@@ -33,6 +35,8 @@ pub struct Boot<'a, 'm, G> {
     pub pool: BootPool,
     /// The chunks of `params.meta`, as EL2 sees them.
     pub meta: Chunks<'m>,
+    /// Where guests are kept, empty.
+    pub guests: &'m mut GuestTable<G>,
     /// Bits of physical address: the least PARange of the CPUs.
     pub pa_bits: u32,
     /// HCR_EL2.FWB.
@@ -135,11 +139,16 @@ impl<'m, G: Granule> Memory<'m, G> {
                 pool.put(m, page);
             }
         }
+        let mut decoys = [root_page; decoy::NR];
+        for decoy in &mut decoys {
+            *decoy = pool.take(m).ok_or(Error::NoMemory)?;
+            pages.set(decoy.pfn::<G>(), PageState::el2(Use::Data))?;
+        }
         if pool.free() < RESERVE {
             return Err(Error::NoMemory);
         }
         let mut memory = Memory {
-            host: Tree::new(root_page, shape.start, shape.ipa_bits),
+            host: Tree::new(root_page, shape.start, shape.ipa_bits, HostStage),
             shape,
             el2: boot.el2,
             pages,
@@ -151,6 +160,13 @@ impl<'m, G: Granule> Memory<'m, G> {
             shared: 0,
             donated: 0,
             meta_bytes: metas.iter().map(|meta| meta.size).sum(),
+            fwb: boot.fwb,
+            guests: boot.guests,
+            guest_tables: 0,
+            guest_pages: 0,
+            guest_shares: 0,
+            objects: 0,
+            decoys: decoy::Decoys::new(decoys),
         };
         memory.map_ram(m, carveout, metas);
         Ok(memory)

@@ -5,11 +5,13 @@
 //! order of the tables and of what EL2 has, not of all RAM: a debug build can afford it at each
 //! exit. [`Memory::check_page`] looks at one page.
 
+use super::guest::Guest;
 use super::{Memory, Pages};
-use crate::addr::{Granule, Level, Phys};
+use crate::addr::{Granule, Ipa, Level, Phys};
 use crate::machine::Machine;
-use crate::page::{Owner, PageState, Use, View as Rights};
+use crate::page::{Owner, PageState, Share, Use, View as Rights};
 use crate::pgtable::stage1::{is_executable, is_writable};
+use crate::pgtable::stage2::{guest_attrs, Rights as GuestRights};
 use crate::pgtable::{Attrs, View, Visitor};
 
 /// A broken invariant. Pages by number, tables by address.
@@ -21,6 +23,13 @@ pub enum Violation {
     HostReaches(u64),
     /// The host's stage 2 has a leaf that is not an identity, or with wrong attributes.
     HostLeaf(u64),
+    /// A guest's stage 2 reaches a page that is neither its own nor lent to it.
+    GuestReaches(u64),
+    /// A guest's stage 2 has a leaf with wrong attributes.
+    GuestLeaf(u64),
+    /// A page that protected guests own is in none of their tables, or mappings of shared pages are
+    /// not as many as was counted.
+    GuestSum(u64),
     /// EL2's stage 1 reaches a page that is neither EL2's nor shared with it.
     El2Reaches(u64),
     /// EL2's stage 1 maps a page writable and executable, or the image writable.
@@ -42,7 +51,14 @@ fn in_linear_map(state: PageState) -> bool {
     state.view(Owner::El2) == Rights::SharedBorrowed
         || matches!(
             state.usage,
-            Use::Free | Use::HostTable | Use::El2Table | Use::Meta
+            Use::Free
+                | Use::HostTable
+                | Use::El2Table
+                | Use::GuestTable
+                | Use::Meta
+                | Use::Vm
+                | Use::Vcpu
+                | Use::Vgic
         )
 }
 
@@ -75,8 +91,15 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
             None if !ram.touches(pages) => memory.mmio_attrs,
             _ => return Err(Violation::HostLeaf(start)),
         };
-        if oa.raw() != input || attrs != expected {
+        let decoy = level == Level::L3 && memory.decoys.is_at(oa, Ipa::new(input));
+        if (oa.raw() != input && !decoy) || attrs != expected {
             return Err(Violation::HostLeaf(start));
+        }
+        if decoy {
+            return match memory.state(start)?.host_may_access() {
+                true => Err(Violation::HostLeaf(start)),
+                false => Ok(()),
+            };
         }
         if attrs == memory.mmio_attrs || !self.words {
             return Ok(());
@@ -85,6 +108,56 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
             if !memory.state(pfn)?.host_may_access() {
                 return Err(Violation::HostReaches(pfn));
             }
+        }
+        Ok(())
+    }
+}
+
+struct GuestCheck<'a, 'm, G, M> {
+    memory: &'a Memory<'m, G>,
+    m: &'a M,
+    guest: &'a Guest<G>,
+    owner: Owner,
+    tables: u64,
+    /// Pages that are mapped.
+    pages: u64,
+}
+
+impl<G: Granule, M: Machine> Visitor for GuestCheck<'_, '_, G, M> {
+    type Stop = Violation;
+
+    fn table(&mut self, table: Phys, level: Level, valid: usize) -> Result<(), Violation> {
+        self.tables += 1;
+        let root = level == self.guest.tree().start();
+        self.memory.check_table(table, Use::GuestTable, valid, root)
+    }
+
+    fn leaf(&mut self, _: u64, level: Level, oa: Phys, attrs: Attrs) -> Result<(), Violation> {
+        let start = oa.pfn::<G>();
+        let protected = self.guest.is_protected();
+        let rights = if protected {
+            GuestRights::ALL
+        } else {
+            GuestRights::of(attrs)
+        };
+        if attrs != guest_attrs(rights, self.memory.fwb) {
+            return Err(Violation::GuestLeaf(start));
+        }
+        for pfn in start..start + (G::level_size(level) >> G::SHIFT) {
+            let state = self.memory.state(pfn)?;
+            let right = if protected {
+                state.owner == self.owner
+            } else {
+                state.share == Share::WithGuests
+            };
+            if !right {
+                return Err(Violation::GuestReaches(pfn));
+            }
+            let page = Phys::from_pfn::<G>(pfn).ok_or(Violation::Word(pfn))?;
+            if !state.host_may_access() && self.memory.host_maps(self.m, page) {
+                return Err(Violation::HostReaches(pfn));
+            }
+            self.pages += 1;
         }
         Ok(())
     }
@@ -164,6 +237,10 @@ struct Sums {
     el2_tables: u64,
     shared: u64,
     linear: u64,
+    guest_tables: u64,
+    objects: u64,
+    guest_pages: u64,
+    guest_shares: u64,
 }
 
 impl<G: Granule> Memory<'_, G> {
@@ -175,6 +252,14 @@ impl<G: Granule> Memory<'_, G> {
         same(Use::El2Table, sums.el2_tables, self.el2_tables)?;
         same(Use::Free, sums.free, self.pool.free())?;
         same(Use::None, sums.shared, self.shared)?;
+        same(Use::GuestTable, sums.guest_tables, self.guest_tables)?;
+        same(Use::Vm, sums.objects, self.objects)?;
+        if sums.guest_pages != self.guest_pages {
+            return Err(Violation::GuestSum(sums.guest_pages));
+        }
+        if sums.guest_shares != self.guest_shares {
+            return Err(Violation::GuestSum(sums.guest_shares));
+        }
         if sums.linear != linear {
             return Err(Violation::El2Lacks(sums.linear.abs_diff(linear)));
         }
@@ -182,7 +267,7 @@ impl<G: Granule> Memory<'_, G> {
     }
 
     /// Checks what the tables show: each table is marked and counted, each leaf of the host is an
-    /// identity, each page that EL2 maps is its own or shared with it and rightly mapped, the host
+    /// identity, each page that a guest maps is its own or lent to it, each page that EL2 maps is its own or shared with it and rightly mapped, the host
     /// maps none that is EL2's alone, and the pool is whole.
     pub fn check_tables<M: Machine>(&self, m: &M) -> Result<(), Violation> {
         self.check_trees(m, false).map(|_| ())
@@ -205,6 +290,7 @@ impl<G: Granule> Memory<'_, G> {
         };
         self.el2.tree().visit(m, &mut el2)?;
         same(Use::El2Table, el2.tables, self.el2_tables)?;
+        self.check_guests(m)?;
         let mut free = 0;
         let mut wrong = None;
         let whole = self.pool.for_each(m, |page| {
@@ -222,9 +308,42 @@ impl<G: Granule> Memory<'_, G> {
         Ok(el2.linear)
     }
 
+    fn check_guests<M: Machine>(&self, m: &M) -> Result<(), Violation> {
+        let (mut tables, mut owned, mut lent) = (0, 0, 0);
+        for (slot, guest) in (0..).zip(&self.guests.0) {
+            let Some(guest) = guest else { continue };
+            let mut check = GuestCheck {
+                memory: self,
+                m,
+                guest,
+                owner: Owner::Guest(slot),
+                tables: 0,
+                pages: 0,
+            };
+            guest.tree().visit(m, &mut check)?;
+            tables += check.tables;
+            if guest.is_protected() {
+                owned += check.pages + guest.leaving();
+            } else {
+                lent += check.pages;
+            }
+        }
+        same(Use::GuestTable, tables, self.guest_tables)?;
+        if owned != self.guest_pages {
+            return Err(Violation::GuestSum(owned));
+        }
+        if lent != self.guest_shares {
+            return Err(Violation::GuestSum(lent));
+        }
+        Ok(())
+    }
+
     fn host_maps<M: Machine>(&self, m: &M, page: Phys) -> bool {
         let entry = self.host.walk(m, page.host_ipa());
-        entry.is_some_and(|entry| matches!(entry.view, View::Leaf { .. }))
+        entry.is_some_and(|entry| match entry.view {
+            View::Leaf { oa, .. } => !self.decoys.is_at(oa, page.host_ipa()),
+            View::Table(_) | View::Invalid => false,
+        })
     }
 
     /// Checks one page of RAM: its word, and that both sides' tables agree with it.
@@ -259,6 +378,12 @@ impl<G: Granule> Memory<'_, G> {
                 sums.el2_tables += u64::from(state.usage == Use::El2Table);
                 sums.shared += u64::from(state.view(Owner::El2) == Rights::SharedBorrowed);
                 sums.linear += u64::from(in_linear_map(state));
+                sums.guest_tables += u64::from(state.usage == Use::GuestTable);
+                sums.objects += u64::from(matches!(state.usage, Use::Vm | Use::Vcpu | Use::Vgic));
+                sums.guest_pages += u64::from(matches!(state.owner, Owner::Guest(_)));
+                if state.share == Share::WithGuests {
+                    sums.guest_shares += u64::from(state.count);
+                }
             }
         }
         Ok(sums)

@@ -46,7 +46,9 @@ impl<G: Granule> Memory<'_, G> {
     /// Faults of other kinds (address size, alignment, TLB conflict, external abort) are not mended
     /// by a mapping and are not for this function. What was tried does not count: whatever is mapped
     /// is mapped with every right.
-    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa) -> Outcome {
+    ///
+    /// `kernel` says that it was EL1's access: where the host has no right, it meets a decoy.
+    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa, kernel: bool) -> Outcome {
         let Some(entry) = self.host.walk(m, ipa) else {
             return Outcome::Denied(Denied::Beyond);
         };
@@ -61,7 +63,11 @@ impl<G: Granule> Memory<'_, G> {
                     .get(pfn)
                     .is_ok_and(|state| state.host_may_access()) =>
             {
-                return Outcome::Denied(Denied::Owned);
+                if !kernel {
+                    return Outcome::Denied(Denied::Owned);
+                }
+                self.map_decoy(m, ipa);
+                return Outcome::Mapped;
             }
             Some(_) => Kind::Ram,
             None => Kind::Mmio,

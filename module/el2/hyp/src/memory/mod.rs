@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Who owns which page, and the tables that enforce it.
 //!
-//! [`Memory`] owns the page metadata, the host's stage 2, EL2's stage 1 and the pool of table
-//! pages. The metadata is the truth. The host's stage 2 is an identity map that may show less than
+//! [`Memory`] owns the page metadata, the host's stage 2, those of the guests, EL2's stage 1 and the
+//! pool of table pages. The metadata is the truth. The host's stage 2 is an identity map that may show less than
 //! the host has a right to, never more: what is missing is mapped by the fault that meets it. EL2's
-//! linear map shows exactly what EL2 works on: its pool, its tables, the metadata, and what is
-//! shared with it.
+//! linear map shows exactly what EL2 works on: its pool, its tables, the metadata, the state of VMs,
+//! and what is shared with it. For the guests see `guest`.
 //!
 //! # Invariants
 //!
@@ -22,7 +22,10 @@
 
 mod boot;
 mod check;
+mod decoy;
 mod fault;
+mod guest;
+mod object;
 mod pages;
 mod ram;
 mod transition;
@@ -40,6 +43,7 @@ use crate::pool::Pool;
 pub use boot::Boot;
 pub use check::Violation;
 pub use fault::{Denied, Outcome};
+pub use guest::{GuestMapping, GuestTable, MAX_GUEST_MAP};
 pub use pages::{Chunks, PageMap, PAGES_PER_CHUNK};
 pub use ram::{Pages, Ram};
 pub use transition::MAX_DONATION;
@@ -59,6 +63,17 @@ pub struct Memory<'m, G> {
     shared: u64,
     donated: u64,
     meta_bytes: u64,
+    fwb: bool,
+    guests: &'m mut GuestTable<G>,
+    guest_tables: u64,
+    /// Pages that protected guests own.
+    guest_pages: u64,
+    /// Pages that non-protected guests have mapped, each as often as it is mapped.
+    guest_shares: u64,
+    /// Pages with the state of VMs.
+    objects: u64,
+    /// What the host's kernel meets where it has no right to look.
+    decoys: decoy::Decoys,
 }
 
 /// The pool as a source of tables of one kind.
@@ -176,6 +191,9 @@ impl<'m, G: Granule> Memory<'m, G> {
             Stat::HostTableBytes => Some(self.host_tables << G::SHIFT),
             Stat::PoolBytes => Some(self.pool.free() << G::SHIFT),
             Stat::SharedBytes => Some(self.shared << G::SHIFT),
+            Stat::GuestTableBytes => Some(self.guest_tables << G::SHIFT),
+            Stat::VmBytes => Some(self.objects << G::SHIFT),
+            Stat::GuestBytes => Some(self.guest_pages << G::SHIFT),
             _ => None,
         }
     }

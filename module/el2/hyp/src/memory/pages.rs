@@ -58,17 +58,15 @@ impl<'m, G: Granule> PageMap<'m, G> {
             .ok_or(Error::Perm)
     }
 
+    fn word_mut(&mut self, pfn: u64) -> Option<&mut PageWord> {
+        let n = self.ram.index(pfn)?;
+        let chunk = self.chunks.get_mut(index(n / PAGES_PER_CHUNK).ok()?)?;
+        chunk.get_mut(index(n % PAGES_PER_CHUNK).ok()?)
+    }
+
     /// Sets a page's state. [`Error::NoEntry`] if it is not RAM.
     pub fn set(&mut self, pfn: u64, state: PageState) -> Result<(), Error> {
-        let n = self.ram.index(pfn).ok_or(Error::NoEntry)?;
-        let chunk = self
-            .chunks
-            .get_mut(index(n / PAGES_PER_CHUNK)?)
-            .ok_or(Error::NoEntry)?;
-        let word = chunk
-            .get_mut(index(n % PAGES_PER_CHUNK)?)
-            .ok_or(Error::NoEntry)?;
-        *word = PageWord::encode(state);
+        *self.word_mut(pfn).ok_or(Error::NoEntry)? = PageWord::encode(state);
         Ok(())
     }
 
@@ -94,10 +92,10 @@ impl<'m, G: Granule> PageMap<'m, G> {
     /// Adds to the count of a page and answers the sum; `None` if it is not RAM or the sum does
     /// not fit.
     pub fn count(&mut self, page: Phys, change: i32) -> Option<u16> {
-        let pfn = page.pfn::<G>();
-        let state = self.get(pfn).ok()?;
+        let word = self.word_mut(page.pfn::<G>())?;
+        let state = word.decode()?;
         let count = u16::try_from(i32::from(state.count).checked_add(change)?).ok()?;
-        self.set(pfn, PageState { count, ..state }).ok()?;
+        *word = PageWord::encode(PageState { count, ..state });
         Some(count)
     }
 }

@@ -129,11 +129,15 @@ impl<G: Granule> Ram<G> {
     }
 
     fn find(&self, pfn: u64) -> Option<&Range> {
-        let after = self
-            .used()
-            .partition_point(|range| range.pages.start <= pfn);
-        let range = self.used().get(after.checked_sub(1)?)?;
-        (pfn < range.pages.end).then_some(range)
+        // The last range that starts at or below the page, if any does: by halves. This is the look-up of
+        // each page's state, and most machines have few ranges.
+        let mut ranges = self.used();
+        while ranges.len() > 1 {
+            let (below, above) = ranges.split_at_checked(ranges.len() / 2)?;
+            let in_above = above.first().is_some_and(|range| range.pages.start <= pfn);
+            ranges = if in_above { above } else { below };
+        }
+        ranges.first().filter(|range| range.pages.has(pfn))
     }
 
     /// How many pages of RAM there are.

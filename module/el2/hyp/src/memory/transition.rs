@@ -10,11 +10,31 @@ use super::ram::Pages;
 use super::{must, Memory};
 use crate::addr::{Granule, Ipa, Level, Phys};
 use crate::machine::Machine;
-use crate::page::{Owner, PageState, Share, Use, View};
-use crate::pool::RESERVE;
+use crate::page::{Owner, PageState, Share, Use, View, FIRST_GUEST};
+use crate::pgtable::{Attrs, Visitor};
+use crate::pool::{Pool, RESERVE};
 
 /// The most pages in one donation, so that no call holds the lock for long.
 pub const MAX_DONATION: u64 = 512;
+
+/// Stops at a table that is a donated page.
+struct DonatedTable<'a>(&'a Pool);
+
+impl Visitor for DonatedTable<'_> {
+    type Stop = ();
+
+    fn table(&mut self, table: Phys, _: Level, _: usize) -> Result<(), ()> {
+        if self.0.is_home(table) {
+            Ok(())
+        } else {
+            Err(())
+        }
+    }
+
+    fn leaf(&mut self, _: u64, _: Level, _: Phys, _: Attrs) -> Result<(), ()> {
+        Ok(())
+    }
+}
 
 impl<G: Granule> Memory<'_, G> {
     /// Donates `nr` contiguous pages of the host, from `pfn` on, to the pool; answers the pool's
@@ -67,11 +87,15 @@ impl<G: Granule> Memory<'_, G> {
     /// as in a fault that finds no table, so every page comes back in the end.
     ///
     /// [`Error::NoEntry`] if there is no donated page; [`Error::NoMemory`] if no more than the
-    /// reserve is free; [`Error::Busy`] if those that are left are tables of EL2's, which it needs
-    /// for what is shared with it.
+    /// reserve is free; [`Error::Busy`] if those that are left are in use by VMs, or tables of EL2's,
+    /// which it needs for what is shared with it.
     pub fn pool_reclaim<M: Machine>(&mut self, m: &mut M) -> Result<(u64, u64), Error> {
         if self.donated == 0 {
             return Err(Error::NoEntry);
+        }
+        if self.pool.donated() == 0 && !self.host_has_donated_tables(m) {
+            // Whatever the host loses of its mappings, nothing would come of it.
+            return Err(Error::Busy);
         }
         self.make_room(m, |pool| pool.spare() > 0 && pool.donated() > 0);
         if self.pool.spare() == 0 {
@@ -79,6 +103,7 @@ impl<G: Granule> Memory<'_, G> {
         }
         let page = self.pool.take_donated(m).ok_or(Error::Busy)?;
         let pfn = page.pfn::<G>();
+        self.drop_decoy(m, page);
         m.scrub(page);
         let (el2, mut frames) = self.el2_parts();
         must(el2.unmap_page(m, &mut frames, page));
@@ -88,8 +113,13 @@ impl<G: Granule> Memory<'_, G> {
         Ok((pfn, self.pool.free()))
     }
 
+    fn host_has_donated_tables<M: Machine>(&self, m: &M) -> bool {
+        let mut search = DonatedTable(&self.pool);
+        self.host.visit(m, &mut search).is_err()
+    }
+
     /// Maps a page that is the host's again, if its walk ends at level 3; joins what becomes whole.
-    fn map_back<M: Machine>(&mut self, m: &mut M, page: Phys) {
+    pub(super) fn map_back<M: Machine>(&mut self, m: &mut M, page: Phys) {
         let ipa = page.host_ipa();
         let attrs = self.ram_attrs;
         if self.host.map_cost(m, ipa, G::BYTES, page, Level::L3) != Ok(0) {
@@ -173,13 +203,14 @@ impl<G: Granule> Memory<'_, G> {
         self.pages.get(pfn)
     }
 
-    /// A page's owner (0 host, 1 EL2) and the owner's [`View`] of it, as numbers for the hypercall.
+    /// A page's owner (0 host, 1 EL2, 2 and up the guest in slot 0 and up) and the owner's [`View`] of it, as numbers for the hypercall.
     /// [`Error::NoEntry`] if it is not RAM.
     pub fn page_state(&self, pfn: u64) -> Result<(u64, u64), Error> {
         let state = self.pages.get(pfn)?;
         let owner = match state.owner {
             Owner::Host => 0,
             Owner::El2 => 1,
+            Owner::Guest(slot) => u64::from(slot) + u64::from(FIRST_GUEST),
         };
         Ok((owner, state.view(state.owner) as u64))
     }

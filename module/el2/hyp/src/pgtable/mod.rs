@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! Translation tables of VMSAv8-64: the host's stage 2 and EL2's stage 1.
+//! Translation tables of VMSAv8-64: stage 2, the host's and the guests', and EL2's stage 1.
 //!
 //! [`Tree`] walks and changes tables of either kind; [`stage1`] and [`stage2`] know the attributes
 //! and the registers. Names and level numbers are those of the Arm ARM, chapter D8.
@@ -14,4 +14,4 @@ pub mod stage2;
 mod tree;
 
 pub use desc::{Attrs, Desc, View};
-pub use tree::{BootFrames, Entry, Flush, Frames, Stage, Tree, Visitor};
+pub use tree::{BootFrames, Entry, Flush, Frames, Stage, Tree, Vacant, Visitor};

@@ -121,13 +121,14 @@ pub fn root_level<G: Granule>(va_bits: u32) -> Result<Level, Error> {
 
 /// EL2's stage 1.
 #[derive(Clone, Copy, Debug)]
-pub enum El2Stage {}
+pub struct El2Stage;
 
 impl Stage for El2Stage {
     type Input = Va;
-    const RESHAPES: bool = false;
+    const SPLITS: bool = false;
+    const JOINS: bool = false;
 
-    fn flush<G: Granule, M: Machine>(m: &mut M, what: Flush<Va>) {
+    fn flush<G: Granule, M: Machine>(&self, m: &mut M, what: Flush<Va>) {
         match what {
             Flush::Leaf(va, _) => m.tlb_flush_el2(va),
             Flush::Range(start, end) => {
@@ -168,7 +169,7 @@ impl<G: Granule> El2Map<G> {
         let level = root_level::<G>(va_bits)?;
         let root = frames.take(m).ok_or(Error::NoMemory)?;
         Ok(Self {
-            tree: Tree::new(root, level, va_bits),
+            tree: Tree::new(root, level, va_bits, El2Stage),
             regime,
             linear,
         })

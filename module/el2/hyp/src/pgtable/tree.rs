@@ -18,6 +18,8 @@
 mod map;
 mod unmap;
 
+pub use map::Vacant;
+
 use core::marker::PhantomData;
 
 use mvirt_abi::Error;
@@ -40,10 +42,12 @@ pub enum Flush<A> {
 pub trait Stage {
     /// The address that goes in.
     type Input: Address;
-    /// Whether live blocks may be split and tables joined.
-    const RESHAPES: bool;
+    /// Whether live blocks may be split.
+    const SPLITS: bool;
+    /// Whether live tables that become uniform are joined to blocks.
+    const JOINS: bool;
     /// Invalidates what TLBs hold.
-    fn flush<G: Granule, M: Machine>(m: &mut M, what: Flush<Self::Input>);
+    fn flush<G: Granule, M: Machine>(&self, m: &mut M, what: Flush<Self::Input>);
 }
 
 /// Where tables come from and go to.
@@ -114,12 +118,13 @@ pub trait Visitor {
 }
 
 /// A tree of tables for granule `G` and stage `S`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Tree<G, S> {
     root: Phys,
     start: Level,
     bits: u32,
-    kind: PhantomData<(G, S)>,
+    stage: S,
+    granule: PhantomData<G>,
 }
 
 /// One descriptor's share of a range.
@@ -159,18 +164,24 @@ fn index<G: Granule>(level: Level, input: u64) -> usize {
 
 impl<G: Granule, S: Stage> Tree<G, S> {
     /// The tree at a zeroed `root` of level `start`, for inputs of `bits` bits.
-    pub fn new(root: Phys, start: Level, bits: u32) -> Self {
+    pub fn new(root: Phys, start: Level, bits: u32, stage: S) -> Self {
         Self {
             root,
             start,
             bits,
-            kind: PhantomData,
+            stage,
+            granule: PhantomData,
         }
     }
 
     /// The first root table.
     pub fn root(&self) -> Phys {
         self.root
+    }
+
+    /// What kind of tree it is.
+    pub fn stage(&self) -> &S {
+        &self.stage
     }
 
     /// Bits of input address.
@@ -258,6 +269,51 @@ impl<G: Granule, S: Stage> Tree<G, S> {
             Self::visit_in(m, visitor, table, self.start, start)?;
         }
         Ok(())
+    }
+
+    /// Calls `each` with the input address, the level and the output address of each leaf that
+    /// translates part of a range, in ascending order, until it answers `false`. Errors as
+    /// [`map`](Self::map), without [`Error::Exists`] and [`Error::NoMemory`].
+    pub fn leaves<M: Machine>(
+        &self,
+        m: &M,
+        input: S::Input,
+        size: u64,
+        mut each: impl FnMut(S::Input, Level, Phys, Attrs) -> bool,
+    ) -> Result<(), Error> {
+        let end = self.end(input.raw(), size)?;
+        for (table, start, end) in self.roots(input.raw(), end) {
+            if !Self::leaves_in(m, table, self.start, start, end, &mut each) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn leaves_in<M: Machine>(
+        m: &M,
+        table: Phys,
+        level: Level,
+        start: u64,
+        end: u64,
+        each: &mut impl FnMut(S::Input, Level, Phys, Attrs) -> bool,
+    ) -> bool {
+        for slot in slots::<G>(level, start, end) {
+            let more = match (Self::read(m, table, slot.index, level), level.below()) {
+                (View::Table(next), Some(below)) => {
+                    Self::leaves_in(m, next, below, slot.start, slot.end, each)
+                }
+                (View::Leaf { oa, attrs }, _) => {
+                    let base = slot.start & !(G::level_size(level) - 1);
+                    each(S::Input::new(base), level, oa, attrs)
+                }
+                _ => true,
+            };
+            if !more {
+                return false;
+            }
+        }
+        true
     }
 
     fn visit_in<M: Machine, V: Visitor>(

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-//! An exception that the host's EL1 is made to take.
+//! An exception that EL1, the host's or a guest's, is made to take.
 //!
 //! [`Exception::take`] does what the CPU would: it computes the PSTATE, the vector and the
 //! syndrome registers, as AArch64.TakeException() in the Arm ARM (DDI 0487, J1.1) says, field by
 //! field. `arch` writes the result: SPSR_EL2 and ELR_EL2 for the return from EL2, the others with
-//! their EL1 names. The host's EL1 uses AArch64 (HCR_EL2.RW is 1).
+//! their EL1 names. EL1 uses AArch64 (HCR_EL2.RW is 1).
 
 use super::{Abort, Access};
 use crate::cpu::{Feature, IdRegs};
@@ -30,6 +30,8 @@ const SCTLR_SPINTMASK: u64 = 1 << 62;
 const GCSCR_EXLOCKEN: u64 = 1 << 6;
 
 const EC_UNKNOWN: u64 = 0x00;
+const EC_SYSTEM_REGISTER: u64 = 0x18;
+const EC_INSTRUCTION_ABORT_LOWER: u64 = 0x20;
 const EC_PC_ALIGNMENT: u64 = 0x22;
 const EC_DATA_ABORT_LOWER: u64 = 0x24;
 const EC_DATA_ABORT_SAME: u64 = 0x25;
@@ -41,6 +43,8 @@ const ISS_WNR: u64 = 1 << 6;
 /// that it may contain (ISS encoding for an SError exception).
 const ISS_IDS: u64 = 1 << 24;
 const DFSC_ALIGNMENT: u64 = 0x21;
+/// Synchronous External abort, not on a walk.
+const FSC_EXTERNAL: u64 = 0x10;
 
 /// Which exception.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +63,19 @@ pub enum Exception {
     },
     /// Undefined Instruction: EC 0, the answer to a register that the host does not have.
     Undefined,
+    /// A trapped System register access: EC 0x18, what FEAT_IDST makes of an UNDEFINED access to the
+    /// feature ID space.
+    SystemRegister {
+        /// The access.
+        iss: u32,
+    },
+    /// A synchronous External abort, not on a walk: nothing answers at this address.
+    External {
+        /// The access.
+        access: Access,
+        /// FAR_EL2.
+        far: u64,
+    },
     /// An SError that no kernel takes for mendable: EL2 itself is broken, and this ends the host
     /// by its own panic(), whatever it was doing. It is taken though the host may mask SErrors.
     SError,
@@ -119,7 +136,10 @@ impl Exception {
     /// Offset in the group of vectors.
     const fn vector(self) -> u64 {
         match self {
-            Exception::Alignment { .. } | Exception::Undefined => 0,
+            Exception::Alignment { .. }
+            | Exception::Undefined
+            | Exception::SystemRegister { .. }
+            | Exception::External { .. } => 0,
             Exception::SError => 0x180,
         }
     }
@@ -129,6 +149,17 @@ impl Exception {
         match self {
             Exception::Undefined => (esr(EC_UNKNOWN, 0), None),
             Exception::SError => (esr(EC_SERROR, ISS_IDS), None),
+            Exception::SystemRegister { iss } => (esr(EC_SYSTEM_REGISTER, u64::from(iss)), None),
+            Exception::External { access, far } => {
+                let (ec, iss) = match access {
+                    Access::Fetch => (EC_INSTRUCTION_ABORT_LOWER, 0),
+                    Access::Read => (EC_DATA_ABORT_LOWER, 0),
+                    Access::Write => (EC_DATA_ABORT_LOWER, ISS_WNR),
+                };
+                // The class of the same level is one more than that of a lower level.
+                let ec = ec + u64::from(from.is_el1());
+                (esr(ec, iss | FSC_EXTERNAL), Some(far))
+            }
             Exception::Alignment { abort, far } => match abort.access {
                 Access::Fetch => (esr(EC_PC_ALIGNMENT, 0), Some(far)),
                 Access::Read | Access::Write => {

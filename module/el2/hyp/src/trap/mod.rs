@@ -17,6 +17,9 @@ pub use inject::{Exception, Host, Taken};
 
 use crate::cpu::bits;
 
+/// PSTATE.BTYPE and SS: an instruction that EL2 has done for a lower level ends both.
+pub const PSTATE_DONE: u64 = 0b11 << 10 | 1 << 21;
+
 /// A synchronous exception that a lower Exception level took to EL2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trap {
@@ -161,6 +164,18 @@ impl SysregAccess {
             rt: bits(esr, 5, 5) as u8,
             is_read: bits(esr, 0, 1) == 1,
         }
+    }
+
+    /// The ISS that it was decoded from, for an exception that says the same.
+    pub const fn iss(&self) -> u32 {
+        let e = self.register;
+        (e.op0 as u32) << 20
+            | (e.op2 as u32) << 17
+            | (e.op1 as u32) << 14
+            | (e.crn as u32) << 10
+            | (self.rt as u32) << 5
+            | (e.crm as u32) << 1
+            | self.is_read as u32
     }
 }
 

@@ -290,6 +290,42 @@ fn undefined_instruction() {
     assert_eq!((taken.esr, taken.far), (IL, None));
 }
 
+/// An External abort, as the architecture reports one that EL1 or EL0 caused.
+#[test]
+fn external_aborts() {
+    let table = [
+        (Access::Read, 0, 0x24 << 26 | IL | 0x10),
+        (Access::Write, 0, 0x24 << 26 | IL | 1 << 6 | 0x10),
+        (Access::Fetch, 0, 0x20 << 26 | IL | 0x10),
+        (Access::Read, 5, 0x25 << 26 | IL | 0x10),
+        (Access::Write, 4, 0x25 << 26 | IL | 1 << 6 | 0x10),
+        (Access::Fetch, 5, 0x21 << 26 | IL | 0x10),
+    ];
+    for (access, pstate, esr) in table {
+        let host = host(pstate);
+        let exception = Exception::External {
+            access,
+            far: 0x9000_0018,
+        };
+        let taken = exception.take(&host, &old_core()).unwrap();
+        assert_eq!(taken.esr, esr, "{access:?} {pstate}");
+        assert_eq!(taken.far, Some(0x9000_0018));
+        assert_eq!(taken.pc & 0x7f, 0, "a synchronous exception");
+    }
+}
+
+/// What FEAT_IDST reports: the access as it was trapped.
+#[test]
+fn a_register_that_is_not_there() {
+    let iss = (3 << 20) | (6 << 17) | (1 << 14) | (30 << 5) | 1;
+    let Ok(Trap::SystemRegister(access)) = Trap::decode(esr(0x18, iss)) else {
+        panic!("not a register");
+    };
+    let exception = Exception::SystemRegister { iss: access.iss() };
+    let taken = exception.take(&host(5), &old_core()).unwrap();
+    assert_eq!((taken.esr, taken.far), (esr(0x18, iss), None));
+}
+
 #[test]
 fn no_exception_for_other_levels() {
     // EL2t, EL2h, EL3t, EL3h, reserved encodings, AArch32 other than User mode.

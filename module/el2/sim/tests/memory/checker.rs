@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The invariant checks: each violation, made by hand behind the back of the logic.
 
-use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K4};
+use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Level, Phys, K4};
 use mvirt_hyp::machine::Machine;
 use mvirt_hyp::memory::Violation;
 use mvirt_hyp::page::Use;
@@ -235,4 +235,84 @@ fn a_table_is_lost() {
     });
     assert_eq!(got[0], Err(Violation::Sum(Use::HostTable)));
     assert!(matches!(got[1], Err(Violation::HostReaches(_))), "{got:?}");
+}
+
+/// Damage to a guest that has one page, which is passed with its entry.
+fn guest_reported(
+    protected: bool,
+    damage: impl FnOnce(&mut Damaged<'_>, Entry, Phys),
+) -> [Result<(), Violation>; 2] {
+    reported(|d| {
+        let page = Phys::new(d.host.raw() + K4::BYTES);
+        d.rig.guest_create(5, protected, 36).expect("there is room");
+        let (memory, m) = (&mut d.rig.memory, &mut d.rig.m);
+        let map = memory.guest_map(m, 5, 7, page.pfn::<K4>(), 1, 3);
+        map.expect("it is the host's");
+        d.rig.check();
+        let tree = d.rig.memory.guest_tree(5).expect("it was made");
+        let entry = tree.walk(&d.rig.m, GuestIpa::new(7 << 12));
+        damage(d, entry.expect("within the input size"), page);
+    })
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_guest_reaches_what_it_must_not() {
+    let all = stage2::guest_attrs(stage2::Rights::ALL, false);
+    for protected in [true, false] {
+        // The host's page, which is not lent; EL2's.
+        let mut pfn = 0;
+        let got = guest_reported(protected, |d, entry, _| {
+            pfn = d.host.pfn::<K4>();
+            d.write(entry, leaf(entry.level, d.host, all));
+        });
+        assert_eq!(got, both(Violation::GuestReaches(pfn)));
+        let got = guest_reported(protected, |d, entry, _| {
+            pfn = d.donated.pfn::<K4>();
+            d.write(entry, leaf(entry.level, d.donated, all));
+        });
+        assert_eq!(got, both(Violation::GuestReaches(pfn)));
+        // Attributes that no guest has: those of what is not RAM to the host.
+        let got = guest_reported(protected, |d, entry, page| {
+            pfn = page.pfn::<K4>();
+            d.write(entry, leaf(entry.level, page, MMIO()));
+        });
+        assert_eq!(got, both(Violation::GuestLeaf(pfn)));
+        let got = guest_reported(protected, |d, entry, _| d.write(entry, 0));
+        assert!(
+            matches!(got, [Err(Violation::Table(a)), Err(Violation::Table(b))] if a == b),
+            "{got:?}"
+        );
+        // A page that is the guest's, and in its tables nowhere; or there twice.
+        let got = guest_reported(protected, |d, mut entry, page| {
+            entry.index += 1;
+            d.write(entry, leaf(entry.level, page, all));
+        });
+        assert!(matches!(got[0], Err(Violation::Table(_))), "{got:?}");
+    }
+    // A protected guest has every right to its own.
+    let read = stage2::Rights {
+        write: false,
+        execute: true,
+    };
+    let mut pfn = 0;
+    let got = guest_reported(true, |d, entry, page| {
+        pfn = page.pfn::<K4>();
+        let attrs = stage2::guest_attrs(read, false);
+        d.write(entry, leaf(entry.level, page, attrs));
+    });
+    assert_eq!(got, both(Violation::GuestLeaf(pfn)));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn the_host_reaches_a_guests_page() {
+    let mut pfn = 0;
+    let got = guest_reported(true, |d, _, page| {
+        pfn = page.pfn::<K4>();
+        d.set_host(page, page, RAM());
+        // In a table whose count stays right.
+        d.write(d.host_entry(d.host), 0);
+    });
+    assert_eq!(got, both(Violation::HostReaches(pfn)));
 }

@@ -2,10 +2,11 @@
 //! `Documentation/page-states.rst` says what the code does: its tables are those that the other
 //! tests hold against the code.
 
-use mvirt_hyp::memory::MAX_DONATION;
-use mvirt_hyp::page::{PageState, View};
+use mvirt_hyp::memory::{MAX_DONATION, MAX_GUEST_MAP};
+use mvirt_hyp::page::{Owner, PageState, Share, View};
 use mvirt_hyp::pool::RESERVE;
 
+use crate::guests;
 use crate::ownership::{answer, State, CALLS, STATES};
 use crate::page::{used, OWNERS, SHARES, USES};
 
@@ -30,10 +31,28 @@ fn calls_by_state() {
         Err(error) => format!("{error:?}"),
     };
     let rows = STATES.map(|state| {
-        let denied = matches!(state, State::Pool | State::Fixed | State::Beyond);
+        let denied = matches!(
+            state,
+            State::Guest | State::Pool | State::Fixed | State::Beyond
+        );
         let mut row = vec![format!("{state:?}")];
         row.extend(CALLS.map(|call| cell(state, call)));
         row.push(if denied { "denied" } else { "allowed" }.into());
+        row
+    });
+    assert_eq!(documented, rows);
+}
+
+#[test]
+fn guest_calls_by_state() {
+    let documented = table("Guest pages by state");
+    let cell = |state, call| match guests::answer(state, call) {
+        Ok(next) => format!("{next:?}"),
+        Err(error) => format!("{error:?}"),
+    };
+    let rows = guests::STATES.map(|state| {
+        let mut row = vec![format!("{state:?}")];
+        row.extend(guests::CALLS.map(|call| cell(state, call)));
         row
     });
     assert_eq!(documented, rows);
@@ -53,12 +72,12 @@ fn used_combinations() {
                         count,
                     })
                 };
-                if with(0) {
-                    let names = [
-                        format!("{owner:?}"),
-                        format!("{share:?}"),
-                        format!("{usage:?}"),
-                    ];
+                if with(0) || with(1) {
+                    let owner = match owner {
+                        Owner::Guest(_) => "Guest".to_string(),
+                        owner => format!("{owner:?}"),
+                    };
+                    let names = [owner, format!("{share:?}"), format!("{usage:?}")];
                     rows.push((names, with(1)));
                 }
             }
@@ -76,7 +95,18 @@ fn used_combinations() {
 fn views() {
     let view = |state: PageState| OWNERS.map(|party| format!("{:?}", state.view(party)));
     let rows = table("Views");
-    let states = [PageState::HOST, PageState::SHARED, PageState::el2(USES[1])];
+    let lent = PageState {
+        share: Share::WithHost,
+        ..PageState::guest(31)
+    };
+    let states = [
+        PageState::HOST,
+        PageState::SHARED,
+        PageState::with_guests(1),
+        PageState::el2(USES[1]),
+        PageState::guest(31),
+        lent,
+    ];
     assert_eq!(rows.len(), states.len());
     for (row, state) in rows.iter().zip(states) {
         assert_eq!(row[1..], view(state));
@@ -87,7 +117,8 @@ fn views() {
 
 #[test]
 fn numbers() {
-    assert_eq!((RESERVE, MAX_DONATION), (6, 512));
+    assert_eq!((RESERVE, MAX_DONATION, MAX_GUEST_MAP), (6, 512, 512));
     assert!(PAGE.contains("Six free pages, the reserve,"));
     assert!(PAGE.contains("above 512 pages"));
+    assert!(PAGE.contains("``guest_map`` takes up to 512 pages"));
 }

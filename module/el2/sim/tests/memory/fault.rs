@@ -51,7 +51,7 @@ fn window<G: Granule>() {
         for ipa in missed {
             for cpu in 0..4 {
                 // The lock is free: the entry is there.
-                let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa));
+                let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa), false);
                 assert_eq!(outcome, Outcome::Retry);
                 assert!(rig.access(cpu, ipa, Access::Read).is_ok());
             }
@@ -63,7 +63,7 @@ fn window<G: Granule>() {
         assert_eq!(missed.len(), others.len());
         assert!(rig.leaf_level(at) < Some(Level::L3));
         for ipa in missed {
-            let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa));
+            let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa), false);
             assert_eq!(outcome, Outcome::Retry);
         }
         rig.check();
@@ -92,7 +92,7 @@ fn two_cpus_fault_on_one_block() {
         for (cpu, ipa) in both.into_iter().enumerate() {
             assert_eq!(rig.m.host_translate(cpu, ipa), None);
         }
-        let mut fault = |n: usize| rig.memory.host_fault(&mut rig.m, both[n]);
+        let mut fault = |n: usize| rig.memory.host_fault(&mut rig.m, both[n], false);
         assert_eq!((fault(0), fault(1)), (Outcome::Mapped, Outcome::Retry));
         rig.settle();
         rig.check();

@@ -4,11 +4,14 @@
 mod boot;
 mod checker;
 mod common;
+mod decoy;
 mod documentation;
 mod fault;
+mod guests;
 mod machine;
 mod ownership;
 mod page;
 mod random;
+mod random_guests;
 mod registers;
 mod tables;

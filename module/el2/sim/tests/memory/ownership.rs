@@ -9,7 +9,7 @@ use crate::common::small;
 use mvirt_abi::{Error, Stat};
 use mvirt_hyp::addr::{Granule, Phys, K16, K4};
 use mvirt_hyp::memory::{Denied, MAX_DONATION};
-use mvirt_hyp::page::{PageState, Use};
+use mvirt_hyp::page::{PageState, Share, Use};
 use mvirt_hyp::pgtable::View;
 use mvirt_hyp::pool::RESERVE;
 use mvirt_hyp::trap::Access;
@@ -21,6 +21,9 @@ pub enum State {
     Host,
     Shared,
     Pinned,
+    Lent,
+    Guest,
+    GuestShared,
     Pool,
     Fixed,
     NotRam,
@@ -34,7 +37,15 @@ pub enum Call {
     Unshare,
     Pin,
     Unpin,
+    /// To a protected guest.
+    Give,
+    /// To a guest that is not protected.
+    Lend,
 }
+
+/// The guests of these tests: a protected one and another.
+const OWNER: usize = 0;
+const BORROWER: usize = 1;
 
 /// The table: what each call answers in each state.
 pub fn answer(state: State, call: Call) -> Result<State, Error> {
@@ -43,6 +54,10 @@ pub fn answer(state: State, call: Call) -> Result<State, Error> {
         (State::Host, Call::Donate) => Ok(State::Pool),
         (State::Host, Call::Share) => Ok(State::Shared),
         (State::Host, Call::Unshare | Call::Pin | Call::Unpin) => Err(Error::Perm),
+        (State::Host, Call::Give) => Ok(State::Guest),
+        (State::Host | State::Lent, Call::Lend) => Ok(State::Lent),
+        (State::Lent | State::Guest | State::GuestShared, _) => Err(Error::Perm),
+        (State::Shared | State::Pinned, Call::Give | Call::Lend) => Err(Error::Perm),
         (State::Shared, Call::Donate) => Err(Error::Perm),
         (State::Shared, Call::Share) => Err(Error::Exists),
         (State::Shared, Call::Unshare) => Ok(State::Host),
@@ -58,25 +73,40 @@ pub fn answer(state: State, call: Call) -> Result<State, Error> {
     }
 }
 
-pub const STATES: [State; 7] = [
+pub const STATES: [State; 10] = [
     State::Host,
     State::Shared,
     State::Pinned,
+    State::Lent,
+    State::Guest,
+    State::GuestShared,
     State::Pool,
     State::Fixed,
     State::NotRam,
     State::Beyond,
 ];
-pub const CALLS: [Call; 5] = [
+pub const CALLS: [Call; 7] = [
     Call::Donate,
     Call::Share,
     Call::Unshare,
     Call::Pin,
     Call::Unpin,
+    Call::Give,
+    Call::Lend,
 ];
 
 fn call<G: Granule>(rig: &mut Rig<'_, G>, call: Call, pfn: u64) -> Result<(), Error> {
+    // Each call finds a page of the guest's that has nothing.
+    let gfn = (0..)
+        .find(|&gfn| {
+            [OWNER, BORROWER]
+                .iter()
+                .all(|&slot| rig.has(slot, gfn).is_none())
+        })
+        .expect("it is a number");
     match call {
+        Call::Give => rig.memory.guest_map(&mut rig.m, OWNER, gfn, pfn, 1, 0),
+        Call::Lend => rig.memory.guest_map(&mut rig.m, BORROWER, gfn, pfn, 1, 0),
         Call::Donate => rig.memory.pool_donate(&mut rig.m, pfn, 1).map(|_| ()),
         Call::Share => rig.memory.host_share_el2(&mut rig.m, pfn),
         Call::Unshare => rig.memory.host_unshare_el2(&mut rig.m, pfn),
@@ -106,13 +136,25 @@ fn assert_state<G: Granule>(rig: &mut Rig<'_, G>, pfn: u64, state: State) {
             let pins = memory.page(pfn).map(|page| page.count);
             assert!(pins.is_ok_and(|pins| pins > 0));
         }
+        State::Lent => {
+            let page = memory.page(pfn).expect("it is RAM");
+            assert_eq!(page, PageState::with_guests(page.count));
+        }
+        State::Guest => assert_eq!(memory.page(pfn), Ok(PageState::guest(OWNER as u8))),
+        State::GuestShared => {
+            let share = Share::WithHost;
+            let owned = PageState::guest(OWNER as u8);
+            assert_eq!(memory.page(pfn), Ok(PageState { share, ..owned }));
+        }
         State::Pool => assert_eq!(memory.page(pfn), Ok(PageState::el2(Use::Free))),
         State::Fixed => assert!(!memory.page(pfn).expect("it is RAM").host_may_access()),
         State::NotRam | State::Beyond => assert_eq!(memory.page(pfn), Err(Error::NoEntry)),
     }
     let numbers = match state {
         State::Host => Ok((0, 0)),
-        State::Shared | State::Pinned => Ok((0, 1)),
+        State::Shared | State::Pinned | State::Lent => Ok((0, 1)),
+        State::Guest => Ok((2, 0)),
+        State::GuestShared => Ok((2, 1)),
         State::Pool | State::Fixed => Ok((1, 0)),
         State::NotRam | State::Beyond => Err(Error::NoEntry),
     };
@@ -128,7 +170,7 @@ fn assert_state<G: Granule>(rig: &mut Rig<'_, G>, pfn: u64, state: State) {
     let ipa = pfn << G::SHIFT;
     let got = rig.access(0, ipa, Access::Read);
     match state {
-        State::Pool | State::Fixed => assert_eq!(got, Err(Denied::Owned)),
+        State::Pool | State::Fixed | State::Guest => assert_eq!(got, Err(Denied::Owned)),
         State::Beyond => assert_eq!(got, Err(Denied::Beyond)),
         _ => assert_eq!(got, Ok(Phys::new(ipa))),
     }
@@ -148,14 +190,23 @@ fn matrix<G: Granule>() {
                     State::Beyond => 1 << (config.pa_bits - G::SHIFT),
                     _ => free,
                 };
+                rig.guest_create(OWNER, true, 36).expect("there is room");
+                rig.guest_create(BORROWER, false, 36)
+                    .expect("there is room");
                 let steps: &[Call] = match state {
                     State::Shared => &[Call::Share],
                     State::Pinned => &[Call::Share, Call::Pin],
                     State::Pool => &[Call::Donate],
+                    State::Lent => &[Call::Lend],
+                    State::Guest | State::GuestShared => &[Call::Give],
                     _ => &[],
                 };
                 for &step in steps {
                     assert_eq!(call(&mut rig, step, pfn), Ok(()));
+                }
+                if state == State::GuestShared {
+                    let shared = rig.memory.guest_share_host(&mut rig.m, OWNER, 0);
+                    assert_eq!(shared, Ok(pfn));
                 }
                 assert_state(&mut rig, pfn, state);
                 let expected = answer(state, tried);

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The page word: the table of states in `page.rs`, unused combinations included.
 
+use mvirt_abi::MAX_VMS;
 use mvirt_hyp::page::{Owner, PageState, PageWord, Share, Use, View};
 
-pub const OWNERS: [Owner; 2] = [Owner::Host, Owner::El2];
-pub const SHARES: [Share; 2] = [Share::None, Share::WithEl2];
-pub const USES: [Use; 8] = [
+pub const OWNERS: [Owner; 3] = [Owner::Host, Owner::El2, Owner::Guest(31)];
+pub const SHARES: [Share; 4] = [
+    Share::None,
+    Share::WithEl2,
+    Share::WithGuests,
+    Share::WithHost,
+];
+pub const USES: [Use; 12] = [
     Use::None,
     Use::Free,
     Use::HostTable,
@@ -14,6 +20,10 @@ pub const USES: [Use; 8] = [
     Use::Image,
     Use::Data,
     Use::Stack,
+    Use::GuestTable,
+    Use::Vm,
+    Use::Vcpu,
+    Use::Vgic,
 ];
 
 /// What the table in `page.rs` allows, written down a second time.
@@ -22,6 +32,10 @@ pub fn used(state: PageState) -> bool {
     match (state.owner, state.share, state.usage) {
         (Owner::Host, Share::None, Use::None) => counts,
         (Owner::Host, Share::WithEl2, Use::None) => true,
+        (Owner::Host, Share::WithGuests, Use::None) => !counts,
+        (Owner::Guest(_), Share::None | Share::WithHost, Use::None) => counts,
+        (Owner::El2, Share::None, Use::GuestTable) => true,
+        (Owner::El2, Share::None, Use::Vm | Use::Vcpu | Use::Vgic) => counts,
         (Owner::El2, Share::None, Use::HostTable) => true,
         (Owner::El2, Share::None, Use::El2Table) => true,
         (Owner::El2, Share::None, Use::Free | Use::Meta | Use::Image) => counts,
@@ -50,7 +64,7 @@ fn every_combination() {
             }
         }
     }
-    assert_eq!(seen, 2 * 2 * 8 * 4);
+    assert_eq!(seen, 3 * 4 * 12 * 4);
 }
 
 #[test]
@@ -62,30 +76,52 @@ fn zero_is_the_hosts() {
 
 #[test]
 fn reserved_values_are_refused() {
-    for owner in 2..=0xff {
+    for slot in 0..MAX_VMS as u8 {
+        let state = PageState::guest(slot);
+        assert_eq!(PageWord::encode(state).decode(), Some(state));
+        let raw = u32::from(slot) + 2;
+        assert_eq!(PageWord::from_raw(raw).decode(), Some(state));
+    }
+    for owner in MAX_VMS as u32 + 2..=0xff {
         assert_eq!(PageWord::from_raw(owner).decode(), None);
     }
-    for share in 2..=0xf {
+    for slot in MAX_VMS as u8..=0xff {
+        assert_eq!(PageWord::encode(PageState::guest(slot)).decode(), None);
+    }
+    for share in 4..=0xf {
         assert_eq!(PageWord::from_raw(share << 8).decode(), None);
     }
-    for usage in 8..=0xf {
+    for usage in 12..=0xf {
         assert_eq!(PageWord::from_raw(1 | usage << 12).decode(), None);
     }
 }
 
 #[test]
 fn views() {
+    use View::{NoPage, Owned, SharedBorrowed, SharedOwned};
+    let lent = PageState {
+        share: Share::WithHost,
+        ..PageState::guest(31)
+    };
+    // The host, EL2, the guest in slot 31, another one.
     let rows = [
-        (PageState::HOST, View::Owned, View::NoPage),
-        (PageState::SHARED, View::SharedOwned, View::SharedBorrowed),
-        (PageState::el2(Use::Free), View::NoPage, View::Owned),
-        (PageState::el2(Use::Image), View::NoPage, View::Owned),
+        (PageState::HOST, [Owned, NoPage, NoPage, NoPage]),
+        (
+            PageState::SHARED,
+            [SharedOwned, SharedBorrowed, NoPage, NoPage],
+        ),
+        (
+            PageState::with_guests(1),
+            [SharedOwned, NoPage, SharedBorrowed, SharedBorrowed],
+        ),
+        (PageState::el2(Use::Free), [NoPage, Owned, NoPage, NoPage]),
+        (PageState::el2(Use::Image), [NoPage, Owned, NoPage, NoPage]),
+        (PageState::guest(31), [NoPage, NoPage, Owned, NoPage]),
+        (lent, [SharedBorrowed, NoPage, SharedOwned, NoPage]),
     ];
-    for (state, host, el2) in rows {
-        assert_eq!(
-            (state.view(Owner::Host), state.view(Owner::El2)),
-            (host, el2)
-        );
-        assert_eq!(state.host_may_access(), host != View::NoPage);
+    let parties = [Owner::Host, Owner::El2, Owner::Guest(31), Owner::Guest(0)];
+    for (state, views) in rows {
+        assert_eq!(parties.map(|party| state.view(party)), views);
+        assert_eq!(state.host_may_access(), views[0] != NoPage);
     }
 }

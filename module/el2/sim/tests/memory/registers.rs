@@ -4,7 +4,7 @@
 use mvirt_abi::Error;
 use mvirt_hyp::addr::{Granule, Ipa, Level, Linear, Phys, Va, K16, K4};
 use mvirt_hyp::pgtable::stage1::{self, root_level, tcr_el2, Access, Regime};
-use mvirt_hyp::pgtable::stage2::{self, pa_bits, Shape};
+use mvirt_hyp::pgtable::stage2::{self, guest_attrs, pa_bits, GuestRegime, Rights, Shape};
 use mvirt_hyp::pgtable::{Attrs, Desc, View};
 
 #[test]
@@ -69,6 +69,114 @@ fn stage_2_shapes_16k() {
         ],
         0b10,
     );
+}
+
+/// (guest's bits, CPUs' bits, start level, root tables, SL0, PS).
+fn guest_shapes<G: Granule>(rows: &[(u32, u32, Level, u64, u64, u64)]) {
+    for &(bits, pa, start, root_tables, sl0, ps) in rows {
+        let shape = Shape::guest::<G>(bits, pa).expect("the architecture has it");
+        let got = (shape.ipa_bits, shape.start, shape.root_tables);
+        assert_eq!(got, (bits, start, root_tables), "{bits} of {pa}");
+        assert_eq!(shape.vtcr & 0x3f, 64 - u64::from(bits), "{bits} of {pa}");
+        assert_eq!(shape.vtcr >> 6 & 3, sl0, "{bits} of {pa}");
+        assert_eq!(shape.vtcr >> 16 & 7, ps, "{bits} of {pa}");
+    }
+}
+
+#[test]
+fn guest_shapes_4k() {
+    guest_shapes::<K4>(&[
+        (32, 32, Level::L1, 1, 1, 0),
+        (33, 36, Level::L1, 1, 1, 1),
+        (39, 40, Level::L1, 1, 1, 2),
+        (40, 40, Level::L1, 2, 1, 2),
+        (41, 42, Level::L1, 4, 1, 3),
+        (42, 42, Level::L1, 8, 1, 3),
+        // From 44 bits of physical address on, level 0 has a code.
+        (39, 44, Level::L1, 1, 1, 4),
+        (40, 44, Level::L0, 1, 2, 4),
+        (43, 48, Level::L0, 1, 2, 5),
+        (48, 48, Level::L0, 1, 2, 5),
+    ]);
+}
+
+#[test]
+fn guest_shapes_16k() {
+    guest_shapes::<K16>(&[
+        (32, 32, Level::L2, 1, 1, 0),
+        (36, 48, Level::L2, 1, 1, 5),
+        (37, 40, Level::L2, 2, 1, 2),
+        (40, 40, Level::L2, 16, 1, 2),
+        // From 42 bits of physical address on, level 1 has a code.
+        (37, 42, Level::L1, 1, 2, 3),
+        (40, 44, Level::L1, 1, 2, 4),
+        (47, 48, Level::L1, 1, 2, 5),
+        (48, 48, Level::L1, 2, 2, 5),
+    ]);
+}
+
+/// Every size of the contract has a shape on every CPU that has as many bits, and no other has; and
+/// the shape is one that AArch64.S2InvalidSL and AArch64.S2InconsistentSL let through.
+fn guest_sizes<G: Granule>() {
+    for pa in [32, 36, 40, 42, 44, 48] {
+        for bits in 0..=64 {
+            let shape = Shape::guest::<G>(bits, pa);
+            if !(32..=pa).contains(&bits) {
+                assert_eq!(shape, Err(Error::Invalid), "{bits} of {pa}");
+                continue;
+            }
+            let shape = shape.expect("the size is allowed");
+            let below = 3 - shape.start.number();
+            let least = below * G::BITS + G::SHIFT + 1;
+            assert!((least..=least + G::BITS - 1 + 4).contains(&bits));
+            let needs = match (G::SHIFT, shape.start) {
+                (12, Level::L0) => 44,
+                (14, Level::L1) => 42,
+                (14, Level::L0) => u32::MAX,
+                _ => 0,
+            };
+            assert!(pa >= needs, "{bits} of {pa}");
+            let covered = G::level_shift(shape.start) + G::BITS;
+            let exact = shape.root_tables << covered == 1 << bits;
+            assert!(exact || shape.root_tables == 1 && bits <= covered);
+        }
+    }
+    for pa in [0, 31, 39, 41, 47, 49, 52] {
+        assert_eq!(Shape::guest::<G>(32, pa), Err(Error::Invalid), "{pa}");
+    }
+}
+
+#[test]
+fn guest_sizes_4k_and_16k() {
+    guest_sizes::<K4>();
+    guest_sizes::<K16>();
+}
+
+#[test]
+fn guest_attributes() {
+    let rights = |write, execute| Rights { write, execute };
+    // AF, SH inner, S2AP read (and write), MemAttr 0b1111; XN[1:0] 0b10 in 54:53.
+    let rows = [
+        (rights(true, true), 0x7fc),
+        (rights(false, true), 0x77c),
+        (rights(true, false), 0x0040_0000_0000_07fc),
+        (rights(false, false), 0x0040_0000_0000_077c),
+    ];
+    for (rights, bits) in rows {
+        let attrs = guest_attrs(rights, false);
+        assert_eq!(attrs.bits(), bits);
+        assert_eq!(guest_attrs(rights, true).bits(), bits & !0x20);
+        assert_eq!(Rights::of(attrs), rights);
+    }
+    assert_eq!(Rights::ALL, rights(true, true));
+}
+
+#[test]
+fn guest_registers() {
+    let shape = Shape::guest::<K4>(40, 48).expect("it has a shape");
+    let regime = GuestRegime::new(&shape, Phys::new(0x1234_5678_9000), 32);
+    assert_eq!((regime.vtcr, regime.ipa_bits), (shape.vtcr, 40));
+    assert_eq!((regime.vttbr, regime.vmid()), (0x0020_1234_5678_9000, 32));
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl<G: Granule> Model<G> {
         };
         Model {
             m,
-            tree: Tree::new(root, shape.start, shape.ipa_bits),
+            tree: Tree::new(root, shape.start, shape.ipa_bits, HostStage),
             frames,
             pages: BTreeMap::new(),
             attrs: attrs(Memory::Ram, false),

@@ -3,10 +3,17 @@
 
 use mvirt_abi::Error;
 
-use super::{slots, Frames, Slot, Stage, Tree};
+use super::{slots, Entry, Frames, Slot, Stage, Tree};
 use crate::addr::{Address, Granule, Level, Phys};
 use crate::machine::Machine;
 use crate::pgtable::{Attrs, Desc, Flush, View};
+
+/// The place of a page where nothing is mapped: a descriptor of level 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vacant {
+    table: Phys,
+    index: usize,
+}
 
 /// What to map.
 #[derive(Clone, Copy)]
@@ -89,7 +96,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
     }
 
     /// Maps `size` bytes at `input` to `pa`, all of which is invalid now, in the largest leaves
-    /// from level `first` on; joins tables that become uniform, where the stage reshapes.
+    /// from level `first` on; joins tables that become uniform, where the stage does.
     ///
     /// [`Error::Invalid`] if the range is empty, not page aligned or too high, [`Error::Exists`]
     /// if part of it is mapped, [`Error::NoMemory`] without a page. Nothing fails, and nothing is
@@ -108,15 +115,48 @@ impl<G: Granule, S: Stage> Tree<G, S> {
         let end = self.end(input.raw(), size)?;
         let how = Self::mapping(input, size, pa, attrs, first)?;
         for (table, start, end) in self.roots(input.raw(), end) {
-            let added = Self::map_in(m, frames, table, self.start, start, end, how)?;
+            let added = self.map_in(m, frames, table, self.start, start, end, how)?;
             frames.count(table, added);
         }
         m.publish();
         Ok(())
     }
 
+    /// The place of one page, if it is empty and the tables that lead to it are there.
+    pub fn vacant<M: Machine>(&self, m: &M, input: S::Input) -> Option<Vacant> {
+        match self.walk(m, input)? {
+            Entry {
+                table,
+                index,
+                level: Level::L3,
+                view: View::Invalid,
+            } => Some(Vacant { table, index }),
+            _ => None,
+        }
+    }
+
+    /// Maps a page at the place that [`vacant`](Self::vacant) answered, if nothing has been mapped or
+    /// unmapped since; what [`map`](Self::map) would do with three walks. [`Error::Invalid`] as there.
+    pub fn map_at<M: Machine, F: Frames<M>>(
+        &self,
+        m: &mut M,
+        frames: &mut F,
+        place: Vacant,
+        pa: Phys,
+        attrs: Attrs,
+    ) -> Result<(), Error> {
+        const { assert!(!S::JOINS, "a full table is looked at by map()") };
+        let leaf = Desc::<G>::leaf(Level::L3, pa, attrs).ok_or(Error::Invalid)?;
+        m.write_desc(place.table, place.index, leaf.raw());
+        frames.count(place.table, 1);
+        m.publish();
+        Ok(())
+    }
+
     /// Answers how many descriptors became valid in `table`.
+    #[allow(clippy::too_many_arguments)]
     fn map_in<M: Machine, F: Frames<M>>(
+        &self,
         m: &mut M,
         frames: &mut F,
         table: Phys,
@@ -131,10 +171,10 @@ impl<G: Granule, S: Stage> Tree<G, S> {
             match (view, level.below()) {
                 (View::Leaf { .. }, _) => return Err(Error::Exists),
                 (View::Table(next), Some(below)) => {
-                    let more = Self::map_in(m, frames, next, below, slot.start, slot.end, how)?;
+                    let more = self.map_in(m, frames, next, below, slot.start, slot.end, how)?;
                     let full = frames.count(next, more) == G::ENTRIES;
-                    if S::RESHAPES && full {
-                        Self::join(m, frames, table, level, &slot, next);
+                    if S::JOINS && full {
+                        self.join(m, frames, table, level, &slot, next);
                     }
                 }
                 (_, below) => {
@@ -146,7 +186,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
                             let below = below.ok_or(Error::Invalid)?;
                             let next = frames.take(m).ok_or(Error::NoMemory)?;
                             let more =
-                                Self::map_in(m, frames, next, below, slot.start, slot.end, how)?;
+                                self.map_in(m, frames, next, below, slot.start, slot.end, how)?;
                             frames.count(next, more);
                             m.publish();
                             Desc::table(next)
@@ -162,6 +202,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
 
     /// Makes a block of a full table, if its leaves are those of one.
     fn join<M: Machine, F: Frames<M>>(
+        &self,
         m: &mut M,
         frames: &mut F,
         table: Phys,
@@ -196,7 +237,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
         m.write_desc(table, slot.index, Desc::<G>::INVALID.raw());
         m.publish();
         // Up to as many TLB entries as the table had: all of the range, not one address.
-        S::flush::<G, M>(
+        self.stage.flush::<G, M>(
             m,
             Flush::Range(S::Input::new(base), S::Input::new(base + size)),
         );

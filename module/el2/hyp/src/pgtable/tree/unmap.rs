@@ -38,7 +38,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
         let mut cost = 0;
         for slot in slots::<G>(level, start, end) {
             match (Self::read(m, table, slot.index, level), level.below()) {
-                (View::Leaf { .. }, _) if !slot.whole && !S::RESHAPES => {
+                (View::Leaf { .. }, _) if !slot.whole && !S::SPLITS => {
                     return Err(Error::Invalid);
                 }
                 (View::Leaf { .. }, Some(_)) if !slot.whole => {
@@ -64,11 +64,11 @@ impl<G: Granule, S: Stage> Tree<G, S> {
     }
 
     /// Makes a range invalid, whatever was mapped in it, and invalidates it in all TLBs before it
-    /// returns; blocks at its edges are split, where the stage reshapes; tables that become empty
+    /// returns; blocks at its edges are split, where the stage does; tables that become empty
     /// go back to `frames`.
     ///
     /// [`Error::Invalid`] if the range is empty, not page aligned or too high, or a block would
-    /// have to be split in a stage that does not reshape; [`Error::NoMemory`] without a page.
+    /// have to be split in a stage that does not; [`Error::NoMemory`] without a page.
     /// Nothing fails, and nothing is half done, if [`unmap_cost`](Self::unmap_cost) granted it and
     /// `frames` has as many pages.
     pub fn unmap<M: Machine, F: Frames<M>>(
@@ -85,14 +85,16 @@ impl<G: Granule, S: Stage> Tree<G, S> {
             tables: Chain::new(),
         };
         for (table, start, end) in self.roots(input.raw(), range_end) {
-            let removed = Self::unmap_in(m, frames, table, self.start, start, end, &mut out)?;
+            let removed = self.unmap_in(m, frames, table, self.start, start, end, &mut out)?;
             frames.count(table, -removed);
         }
         m.publish();
         match (out.leaves, out.last) {
             (0, _) => (),
-            (1, Some((at, level))) => S::flush::<G, M>(m, Flush::Leaf(at, level)),
-            _ => S::flush::<G, M>(m, Flush::Range(input, S::Input::new(range_end))),
+            (1, Some((at, level))) => self.stage.flush::<G, M>(m, Flush::Leaf(at, level)),
+            _ => self
+                .stage
+                .flush::<G, M>(m, Flush::Range(input, S::Input::new(range_end))),
         }
         while let Some(table) = out.tables.pop(m) {
             frames.give(m, table);
@@ -101,7 +103,9 @@ impl<G: Granule, S: Stage> Tree<G, S> {
     }
 
     /// Answers how many descriptors became invalid in `table`.
+    #[allow(clippy::too_many_arguments)]
     fn unmap_in<M: Machine, F: Frames<M>>(
+        &self,
         m: &mut M,
         frames: &mut F,
         table: Phys,
@@ -119,12 +123,12 @@ impl<G: Granule, S: Stage> Tree<G, S> {
                     out.leaves += 1;
                     out.last = Some((S::Input::new(slot.start), level));
                 }
-                (View::Leaf { oa, attrs }, Some(below)) if S::RESHAPES => {
-                    Self::split(m, frames, table, level, below, &slot, oa, attrs)?;
+                (View::Leaf { oa, attrs }, Some(below)) if S::SPLITS => {
+                    self.split(m, frames, table, level, below, &slot, oa, attrs)?;
                 }
                 (View::Leaf { .. }, _) => return Err(Error::Invalid),
                 (View::Table(next), Some(below)) => {
-                    let less = Self::unmap_in(m, frames, next, below, slot.start, slot.end, out)?;
+                    let less = self.unmap_in(m, frames, next, below, slot.start, slot.end, out)?;
                     if frames.count(next, -less) == 0 {
                         m.write_desc(table, slot.index, Desc::<G>::INVALID.raw());
                         removed += 1;
@@ -140,6 +144,7 @@ impl<G: Granule, S: Stage> Tree<G, S> {
     /// Replaces a block by a table that maps what it did, but for the slot.
     #[allow(clippy::too_many_arguments)]
     fn split<M: Machine, F: Frames<M>>(
+        &self,
         m: &mut M,
         frames: &mut F,
         table: Phys,
@@ -154,7 +159,8 @@ impl<G: Granule, S: Stage> Tree<G, S> {
         m.write_desc(table, hole.index, Desc::<G>::INVALID.raw());
         // The invalid entry, and the new table with it.
         m.publish();
-        S::flush::<G, M>(m, Flush::Leaf(S::Input::new(base), level));
+        self.stage
+            .flush::<G, M>(m, Flush::Leaf(S::Input::new(base), level));
         m.write_desc(table, hole.index, Desc::<G>::table(next).raw());
         m.publish();
         Ok(())
