@@ -30,12 +30,12 @@ help: ## this list
 	@echo '  V=1               show what is run'
 
 .PHONY: run
-run: ## boot a host, let mvirt take EL2, show "mvirt info"
+run: ## a protected guest's shell; without a terminal, the proof that it is one
 	@$(setup) host kernel qemu
 	@scripts/run.sh
 
 .PHONY: shell
-shell: ## the same, then a shell in that host
+shell: ## boot a host, let mvirt take EL2, a shell in that host
 	@$(setup) host kernel qemu
 	@scripts/run.sh --shell
 
@@ -60,7 +60,7 @@ selftest: ## the selftests under QEMU, all configurations
 	@scripts/selftest.sh --matrix $(if $(T),smoke,full) $(T)
 
 .PHONY: bench
-bench: ## what the take-over costs, in instructions
+bench: ## what the take-over and a guest's operations cost, in instructions
 	@$(setup) host kernel qemu
 	@scripts/bench.sh
 

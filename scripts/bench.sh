@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # What the take-over costs: virtual time, memory and code, on hosts of 1, 2 and 4 GiB. Under icount
-# a nanosecond is an instruction, so the figures are the same in each run.
+# a nanosecond is an instruction, so the figures are the same in each run. Then what the operations of
+# guests cost (scripts/bench/operations.sh).
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -35,3 +36,6 @@ for configuration in '1024 1' '1024 4' '2048 1' '4096 1'; do
 		"$(mib "$((1024 * $(sed -nE 's/.*bench: memfree_kib (-?[0-9]+).*/\1/p' "$console")))")" \
 		"$(kib "$(field "$console" text_bytes)")" "$(kib "$(field "$console" rodata_bytes)")"
 done
+
+echo
+exec "$root/scripts/bench/operations.sh"

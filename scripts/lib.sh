@@ -193,6 +193,23 @@ copy_module() {
 	mv "$place/.sources.new" "$place/.sources"
 }
 
+# build_test_modules KDIR OUT: the modules of the selftests, in OUT/modules; OUT/el2_abi.h is there.
+# Kbuild wants them in a directory that it may write to.
+build_test_modules() {
+	rust_env
+	mkdir -p "$2/modules"
+	cp -u "$root"/selftests/modules/* "$root"/selftests/lib/{hostile,rival}.h "$2/el2_abi.h" "$2/modules/"
+	logged "$2/modules.log" make -C "$1" M="$2/modules" "${kbuild_args[@]}" modules
+}
+
+# build_secret_guest OUT: the guest of selftests/secret, OUT/secret.gz with OUT/disk.img; its program is
+# OUT/bin/secret/keep.
+build_secret_guest() {
+	"$root/scripts/rootfs.sh" --init "$root/selftests/secret/guest.sh" --output "$1/secret.gz" \
+		"$1/bin/secret/keep:/bin/keep"
+	"$root/scripts/disk.sh" "$1/disk.img"
+}
+
 # Counts of a section (test, lint, selftest), shown as they come and left in build/results for
 # scripts/check.sh to add up.
 passed=0 failed=0 skipped=0

@@ -48,7 +48,7 @@ if [ -n "${KDIR:-}" ] && [ -e "$KDIR/.config" ]; then
 	! grep -qx CONFIG_ARM64_16K_PAGES=y "$KDIR/.config" || pages=16k
 fi
 runner=(python3 "$root/scripts/selftest/run.py" --tests "$root/selftests" --matrix "$matrix" --only "$only")
-runner+=(--variant "$pages")
+runner+=(--version "$version" --variant "$pages")
 planned=$("${runner[@]}" --list "${tests[@]}") || exit
 if [ "$list" = 1 ]; then
 	echo "$planned"
@@ -62,14 +62,6 @@ out=$root/build/selftest/$label
 # The harness comes from the kernel that mvirt is made for, whatever is booted.
 source=$(KDIR='' "$root/scripts/kernel.sh" --version 6.18.15 --source)
 
-# The test-only modules. Kbuild wants them in a directory that it may write to.
-build_modules() {
-	rust_env
-	mkdir -p "$out/modules"
-	cp -u "$root"/selftests/modules/* "$root"/selftests/lib/{hostile,rival}.h "$out/el2_abi.h" "$out/modules/"
-	logged "$out/modules.log" make -C "$kdir" M="$out/modules" "${kbuild_args[@]}" modules
-}
-
 # A runner that cannot see a failure would pass everything.
 logged "$out-runner.log" "$root/scripts/selftest/test_runner.py"
 
@@ -82,7 +74,7 @@ if [ -z "$crash_ko" ] && grep -q 'load mvirt-crash' <<<"$planned"; then
 	crash=$!
 fi
 logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" -j"$jobs"
-build_modules
+build_test_modules "$kdir" "$out"
 # What goes into the initramfs, as scripts/rootfs.sh takes it.
 files=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")
 files+=("${MVIRT_KO:-$("$root/scripts/module.sh" "${kernel[@]}")}:/modules/mvirt.ko")
@@ -111,10 +103,12 @@ done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x 
 
 # Machines that run guests have one more archive behind the initramfs; the others would only unpack
 # it in vain. The kernel takes several, one after the other.
-if grep -q '^guest-' <<<"$planned"; then
+if grep -qE '^(guest-|secret )' <<<"$planned"; then
 	"$root/scripts/rootfs.sh" --init "$root/selftests/guest-boot/guest.sh" --output "$out/guest.gz"
+	build_secret_guest "$out"
 	"$root/scripts/rootfs.sh" --output "$out/guest-files.gz" \
-		"$kdir/arch/arm64/boot/Image:/guest/Image" "$out/guest.gz:/guest/initramfs.gz"
+		"$kdir/arch/arm64/boot/Image:/guest/Image" "$out/guest.gz:/guest/initramfs.gz" \
+		"$out/secret.gz:/guest/secret.gz" "$out/disk.img:/guest/disk.img"
 	cat "$out/initramfs.gz" "$out/guest-files.gz" >"$out/initramfs-guest.gz"
 	images+=(--guest "$out/initramfs-guest.gz")
 fi

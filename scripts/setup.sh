@@ -179,8 +179,8 @@ stage_qemu() {
 	elif ! qemu_recent; then
 		packages qemu-system-arm
 	fi
-	packages device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio python3
-	commands qemu qemu-system-aarch64 dtc fdtput cpio python3 aarch64-linux-gnu-gcc
+	packages device-tree-compiler gcc-aarch64-linux-gnu libc6-dev-arm64-cross cpio e2fsprogs python3
+	commands qemu qemu-system-aarch64 dtc fdtput cpio mke2fs python3 aarch64-linux-gnu-gcc
 	qemu_recent || die "QEMU $qemu_floor or later is needed: $(qemu-system-aarch64 --version | head -n 1)"
 	if [ ! -x "${BUSYBOX:-$cache/busybox/busybox}" ]; then
 		[ -z "${BUSYBOX:-}" ] || die "BUSYBOX=$BUSYBOX cannot be run"

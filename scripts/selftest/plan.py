@@ -22,6 +22,7 @@ A test is a directory below selftests/ with a test.toml:
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     guest = true                 the machine has a kernel and an initramfs for guests, in /guest
     kernel = "builtin"           boots that kind of kernel instead of the one under test
+    version = "7.3.4"            only where the kernel under test is of that version
     report = ["regex", ...]      the boot ends in a panic or a restart whose console shows these, in
                                  this order; what the kernel complains of has to be among them
 """
@@ -67,6 +68,7 @@ class Boot:
     poweroff: bool = True
     guest: bool = False
     kernel: str = ""
+    version: str = ""
     report: tuple[str, ...] = ()
 
     @property
@@ -125,15 +127,15 @@ def for_variant(boots: list[Boot], variant: str) -> tuple[list[Boot], list[Boot]
     return [b for b in boots if not lacks_pages(b)], [b for b in boots if lacks_pages(b)]
 
 
-def load(root: pathlib.Path, wanted: list[str], matrix: str) -> list[Boot]:
-    """The boots of the tests `wanted` (all if empty) in a matrix."""
+def load(root: pathlib.Path, wanted: list[str], matrix: str, version: str = "") -> list[Boot]:
+    """The boots of the tests `wanted` (all if empty) in a matrix, for a version of the kernel."""
     known = sorted(p.parent.name for p in root.glob("*/test.toml"))
     strangers = [t for t in wanted if t not in known]
     if strangers:
         raise PlanError(f"no test {', '.join(strangers)}; there are {', '.join(known)}")
     boots = []
     for test in wanted or known:
-        mine = load_test(root / test)
+        mine = [b for b in load_test(root / test) if b.version in ("", version)]
         chosen = [b for b in mine if matrix == "full" or b.matrix == "smoke"]
         # A test that is only in the full matrix runs if it is asked for by its name.
         boots += chosen or (mine if wanted else [])

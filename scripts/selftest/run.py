@@ -30,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
     parser.add_argument("--label", default="", help="the kernel's name in the report")
+    parser.add_argument("--version", default="", help="of the kernel under test")
     parser.add_argument("--only", default="", metavar="TEXT", help="boots whose name contains it")
     parser.add_argument("test", nargs="*")
     return parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> int:
     """Runs the command line."""
     options = _arguments()
     try:
-        boots = plan.load(options.tests, options.test, options.matrix)
+        boots = plan.load(options.tests, options.test, options.matrix, options.version)
     except plan.PlanError as error:
         print(f"selftest: {error}", file=sys.stderr)
         return 2

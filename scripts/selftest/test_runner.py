@@ -156,6 +156,16 @@ class PlanTest(unittest.TestCase):
         self.assertEqual(len(boots), 4)
         self.assertEqual({b.matrix for b in boots}, {"smoke"})
 
+    def test_a_boot_for_one_version(self) -> None:
+        with tempfile.TemporaryDirectory() as tmp:
+            directory = pathlib.Path(tmp) / "t"
+            directory.mkdir()
+            one = self.BOOT + 'version = "7.3.4"\nname = "new"\n'
+            (directory / "test.toml").write_text(self.TOP + self.BOOT + one)
+            for version, boots in (("7.3.4", 8), ("7.3.40", 4), ("6.18.15", 4), ("", 4)):
+                found = plan.load(pathlib.Path(tmp), ["t"], "full", version)
+                self.assertEqual(len(found), boots)
+
     def test_a_16k_kernel_is_booted_where_it_can_run(self) -> None:
         cpus = 'cpu = ["cortex-a72", "cortex-a72,pmu=off", "cortex-a76", "max"]'
         boots = self.load(self.TOP + self.BOOT.replace('cpu = ["a", "b"]', cpus))

@@ -1,0 +1,508 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * VMs that come and go: in order, killed, stopped, several at once; what they took is free again. What
+ * is refused is in refusals.c.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+
+#include "guest.h"
+#include "tests.h"
+#include "load_threads.h"
+#include "machine.h"
+#include "mvirt.h"
+
+GUEST_NUMBERS(LIFECYCLE_PAYLOADS);
+
+/* What may be missing after a hundred VMs: the kernel's own caches grow with use. */
+#define SLACK	(2UL << 20)
+#define CYCLES	100
+
+static uint64_t progress;
+
+static uint64_t note_progress(struct vcpu *vcpu, uint64_t number, uint64_t arg)
+{
+	__atomic_store_n(&progress, arg + 1, __ATOMIC_SEQ_CST);
+	return 0;
+}
+
+/* Makes a VM with a payload; the caller runs and destroys it. */
+static void make(struct __test_metadata *const _metadata, struct vm *vm, int payload, int cpus)
+{
+	progress = 0;
+	ASSERT_VM(vm, vm_create(vm, guests_protected(), 0));
+	vm->request = note_progress;
+	ASSERT_VM(vm, vm_build(vm, cpus, GUEST_RAM_SIZE, BACKING_ANONYMOUS, payload));
+}
+
+static void expect_done(struct __test_metadata *const _metadata, struct vm *vm)
+{
+	guest_expect(_metadata, vm);
+	EXPECT_TRUE(vm->done);
+	EXPECT_LT(0, vm->checks);
+}
+
+/* What mvirt has of the host's memory; 0 on KVM, which does not say. */
+static uint64_t memory_of_el2(struct __test_metadata *const _metadata)
+{
+	struct mvirt_info info = { .size = sizeof(info) };
+	int fd;
+
+	if (!device_is_mvirt())
+		return 0;
+	fd = open(guest_device(), O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ioctl(fd, MVIRT_GET_INFO, &info));
+	close(fd);
+	return info.image_bytes + info.stack_bytes + info.meta_bytes + info.el2_table_bytes +
+	       info.host_table_bytes + info.pool_bytes + info.el1_bytes;
+}
+
+/* Memory that must be the same before and after. */
+struct account {
+	uint64_t free, slab, el2, pins;
+};
+
+/* Pages that are pinned, by the kernel's count of what was pinned and what was released. */
+static uint64_t pinned_pages(void)
+{
+	unsigned long long acquired = 0, released = 0, value;
+	FILE *file = fopen("/proc/vmstat", "r");
+	char name[64];
+
+	while (file && fscanf(file, "%63s %llu", name, &value) == 2) {
+		if (!strcmp(name, "nr_foll_pin_acquired"))
+			acquired = value;
+		else if (!strcmp(name, "nr_foll_pin_released"))
+			released = value;
+	}
+	if (file)
+		fclose(file);
+	return acquired - released;
+}
+
+static void take_account(struct __test_metadata *const _metadata, struct account *account)
+{
+	account->free = settled_mem_free();
+	account->slab = meminfo("Slab");
+	account->el2 = memory_of_el2(_metadata);
+	account->pins = pinned_pages();
+}
+
+static void expect_nothing_lost(struct __test_metadata *const _metadata, const struct account *before)
+{
+	struct account after;
+	int i;
+
+	/* What is freed late, through RCU and workqueues, has some time for it. */
+	for (i = 0; i < 10; i++) {
+		take_account(_metadata, &after);
+		if (after.free + SLACK >= before->free && after.slab <= before->slab + SLACK &&
+		    after.el2 == before->el2 && after.pins == before->pins)
+			break;
+		usleep(300000);
+	}
+	EXPECT_LE(before->free, after.free + SLACK);
+	EXPECT_LE(after.slab, before->slab + SLACK);
+	EXPECT_EQ(before->el2, after.el2);
+	EXPECT_EQ(before->pins, after.pins);
+	EXPECT_EQ(0, meminfo("Mlocked"));
+}
+
+static void one_cycle(struct __test_metadata *const _metadata, int payload, int cpus)
+{
+	struct vm vm;
+
+	make(_metadata, &vm, payload, cpus);
+	expect_done(_metadata, &vm);
+	vm_destroy(&vm);
+}
+
+TEST(a_hundred_cycles_leave_nothing)
+{
+	struct account before;
+	int i;
+
+	for (i = 0; i < 5; i++)
+		one_cycle(_metadata, TEST_answer, 1);
+	take_account(_metadata, &before);
+	for (i = 0; i < CYCLES; i++)
+		one_cycle(_metadata, TEST_answer, 1 + i % 4);
+	expect_nothing_lost(_metadata, &before);
+}
+
+TEST(vms_that_never_ran_leave_nothing)
+{
+	struct account before;
+	struct vm vm;
+	int i;
+
+	take_account(_metadata, &before);
+	for (i = 0; i < CYCLES; i++) {
+		make(_metadata, &vm, TEST_answer, GUEST_MAX_CPUS);
+		vm_destroy(&vm);
+		ASSERT_VM(&vm, vm_create(&vm, guests_protected(), 0));
+		vm_destroy(&vm);
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+TEST(vms_that_end_half_built_leave_nothing)
+{
+	struct account before;
+	struct vm vm;
+	int i;
+
+	take_account(_metadata, &before);
+	for (i = 0; i < CYCLES; i++) {
+		ASSERT_VM(&vm, vm_create(&vm, guests_protected(), 0));
+		if (i % 5 > 0)
+			ASSERT_VM(&vm, vm_add_slot(&vm, GUEST_RAM_BASE, GUEST_RAM_SIZE, BACKING_THP, 0));
+		if (i % 5 > 1)
+			ASSERT_VM(&vm, vm_create_gic(&vm));
+		if (i % 5 > 2)
+			ASSERT_VM(&vm, vcpu_create(&vm, 0));
+		if (i % 5 > 3)
+			ASSERT_VM(&vm, vcpu_init(&vm.vcpus[0], false));
+		vm_destroy(&vm);
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+static void *run_thread(void *arg)
+{
+	vm_run(arg, GUEST_SECONDS);
+	return NULL;
+}
+
+TEST(four_at_once)
+{
+	static struct vm vms[4];
+	pthread_t threads[4];
+	struct account before;
+	int i, j, round;
+
+	one_cycle(_metadata, TEST_work, 2);
+	take_account(_metadata, &before);
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < 4; i++)
+			make(_metadata, &vms[i], TEST_work, 2);
+		for (i = 0; i < 4; i++)
+			ASSERT_EQ(0, pthread_create(&threads[i], NULL, run_thread, &vms[i]));
+		for (i = 0; i < 4; i++)
+			pthread_join(threads[i], NULL);
+		for (i = 0; i < 4; i++) {
+			EXPECT_STREQ("", vms[i].broken);
+			EXPECT_TRUE(vms[i].done);
+			for (j = 0; j < vms[i].nr_failures && j < MAX_FAILURES; j++)
+				TH_LOG("VM %d, line %u: %s", i, vms[i].failures[j].line,
+				       vms[i].failures[j].text);
+			EXPECT_EQ(0, vms[i].nr_failures);
+			vm_destroy(&vms[i]);
+		}
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+/* As many vCPUs as are promised at the least: 16 VMs of 8, all of which run at the same time. */
+TEST(sixteen_of_eight_at_once)
+{
+	static struct vm vms[16];
+	pthread_t threads[16];
+	struct account before;
+	int i;
+
+	one_cycle(_metadata, TEST_all, GUEST_MAX_CPUS);
+	take_account(_metadata, &before);
+	for (i = 0; i < 16; i++)
+		make(_metadata, &vms[i], TEST_all, GUEST_MAX_CPUS);
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, run_thread, &vms[i]));
+	for (i = 0; i < 16; i++)
+		pthread_join(threads[i], NULL);
+	for (i = 0; i < 16; i++) {
+		EXPECT_STREQ("", vms[i].broken);
+		EXPECT_TRUE(vms[i].done);
+		EXPECT_EQ(0, vms[i].nr_failures);
+		vm_destroy(&vms[i]);
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+/* A process of its own that runs a VM; its exit status tells whether all went well. */
+static pid_t spawn(int payload, int cpus)
+{
+	static struct vm vm;
+	pid_t pid = fork();
+	int i;
+
+	if (pid)
+		return pid;
+	if (vm_create(&vm, guests_protected(), 0))
+		_exit(2);
+	vm.request = note_progress;
+	if (vm_build(&vm, cpus, GUEST_RAM_SIZE, BACKING_ANONYMOUS, payload))
+		_exit(3);
+	vm_run(&vm, GUEST_SECONDS);
+	if (vm.done && !vm.nr_failures && !vm.broken[0])
+		_exit(0);
+	printf("# VM of process %d, %s: %s\n", getpid(), vm.done ? "done" : "not done", vm.broken);
+	for (i = 0; i < vm.nr_failures && i < MAX_FAILURES; i++)
+		printf("# line %u: %s: %#llx where %#llx was wanted\n", vm.failures[i].line,
+		       vm.failures[i].text, (unsigned long long)vm.failures[i].got,
+		       (unsigned long long)vm.failures[i].want);
+	fflush(stdout);
+	_exit(4);
+}
+
+static void kill_some(struct __test_metadata *const _metadata, int rounds, int least, unsigned int seed)
+{
+	struct account before;
+	int i, status, killed = 0;
+	pid_t pid;
+
+	one_cycle(_metadata, TEST_work, 2);
+	take_account(_metadata, &before);
+	srandom(seed);
+	for (i = 0; i < rounds; i++) {
+		pid = spawn(TEST_work, 2);
+		ASSERT_LT(0, pid);
+		usleep(random() % 60000);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		killed += WIFSIGNALED(status);
+	}
+	/* Most of them were cut off in their work. */
+	EXPECT_LT(least, killed);
+	expect_nothing_lost(_metadata, &before);
+	one_cycle(_metadata, TEST_work, 2);
+}
+
+TEST(killed_at_random_points)
+{
+	kill_some(_metadata, 40, 20, 1);
+}
+
+TEST(killed_at_random_points_under_load)
+{
+	ASSERT_EQ(0, load_start(2 * cpus_online()));
+	kill_some(_metadata, 15, 7, 3);
+	EXPECT_LT(0, load_stop());
+}
+
+TEST(stopped_at_random_points)
+{
+	int i, status;
+	pid_t pid;
+
+	srandom(2);
+	pid = spawn(TEST_work, 2);
+	ASSERT_LT(0, pid);
+	for (i = 0; i < 30; i++) {
+		usleep(random() % 10000);
+		if (kill(pid, SIGSTOP))
+			break;
+		usleep(random() % 20000);
+		/* Other VMs do not mind. */
+		if (i % 10 == 5)
+			one_cycle(_metadata, TEST_answer, 1);
+		kill(pid, SIGCONT);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	/* Stopped and then killed. */
+	pid = spawn(TEST_spin, 1);
+	ASSERT_LT(0, pid);
+	usleep(100000);
+	kill(pid, SIGSTOP);
+	usleep(10000);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+TEST(asleep_and_killed)
+{
+	struct account before;
+	int i, status;
+	pid_t pid;
+
+	take_account(_metadata, &before);
+	for (i = 0; i < 10; i++) {
+		pid = spawn(TEST_sleep, 1);
+		ASSERT_LT(0, pid);
+		usleep(50000);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+/* The descriptors of a VM hold it, in whatever order they go. */
+TEST(closed_in_each_order)
+{
+	struct account before;
+	struct vm vm;
+	int order;
+
+	one_cycle(_metadata, TEST_answer, 2);
+	take_account(_metadata, &before);
+	for (order = 0; order < 20; order++) {
+		make(_metadata, &vm, TEST_answer, 2);
+		/* The VM's own first: its vCPUs still run. */
+		if (order % 2) {
+			close(vm.fd);
+			vm.fd = -1;
+			close(vm.dev);
+			vm.dev = -1;
+		}
+		if (order % 4 > 1) {
+			close(vm.gic);
+			vm.gic = -1;
+		}
+		expect_done(_metadata, &vm);
+		if (order % 8 > 3) {
+			munmap(vm.slots[0].host, vm.slots[0].size);
+			vm.nr_slots = 0;
+		}
+		vm_destroy(&vm);
+	}
+	expect_nothing_lost(_metadata, &before);
+}
+
+TEST(immediate_exit_runs_nothing)
+{
+	struct vm vm;
+	uint64_t exits;
+	int i;
+
+	make(_metadata, &vm, TEST_count, 1);
+	for (i = 0; i < 100; i++) {
+		vm.vcpus[0].run->immediate_exit = 1;
+		ASSERT_EQ(-EINTR, vcpu_run_once(&vm.vcpus[0]));
+		exits = progress;
+		vm.vcpus[0].run->immediate_exit = 0;
+		/* Argument, request and the read of its answer: progress of one in three exits. */
+		while (progress == exits) {
+			ASSERT_EQ(0, vcpu_run_once(&vm.vcpus[0]));
+			ASSERT_TRUE(vcpu_handle_exit(&vm.vcpus[0]));
+		}
+		EXPECT_EQ(exits ? exits + 1 : 2, progress);
+	}
+	vm_destroy(&vm);
+}
+
+static void on_alarm(int signal)
+{
+}
+
+TEST(a_signal_ends_a_run)
+{
+	struct sigaction action = { .sa_handler = on_alarm };
+	struct itimerval soon = { .it_value.tv_usec = 20000 };
+	static const int payloads[] = { TEST_spin, TEST_sleep };
+	struct vm vm;
+	int i, round;
+
+	sigaction(SIGVTALRM, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	for (i = 0; i < 2; i++) {
+		make(_metadata, &vm, payloads[i], 1);
+		while (!progress) {
+			ASSERT_EQ(0, vcpu_run_once(&vm.vcpus[0]));
+			ASSERT_TRUE(vcpu_handle_exit(&vm.vcpus[0]));
+		}
+		/* The answer of the request is read. */
+		ASSERT_EQ(0, vcpu_run_once(&vm.vcpus[0]));
+		ASSERT_TRUE(vcpu_handle_exit(&vm.vcpus[0]));
+		for (round = 0; round < 10; round++) {
+			setitimer(ITIMER_REAL, &soon, NULL);
+			ASSERT_EQ(-EINTR, vcpu_run_once(&vm.vcpus[0]));
+			EXPECT_EQ(KVM_EXIT_INTR, vm.vcpus[0].run->exit_reason);
+		}
+		vm_destroy(&vm);
+	}
+}
+
+static void *run_to_the_end(void *arg)
+{
+	struct vcpu *vcpu = arg;
+
+	while (progress < 1000 && !vcpu_run_once(vcpu) && vcpu_handle_exit(vcpu))
+		;
+	return NULL;
+}
+
+/* A vCPU is not bound to the thread that made it, nor to the one that ran it first. */
+TEST(another_thread_runs_it)
+{
+	pthread_t thread;
+	struct vm vm;
+
+	make(_metadata, &vm, TEST_count, 1);
+	/* The first exits here, the rest there. */
+	while (progress < 10) {
+		ASSERT_EQ(0, vcpu_run_once(&vm.vcpus[0]));
+		ASSERT_TRUE(vcpu_handle_exit(&vm.vcpus[0]));
+	}
+	ASSERT_EQ(0, pthread_create(&thread, NULL, run_to_the_end, &vm.vcpus[0]));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(1000, progress);
+	vm_destroy(&vm);
+}
+
+/* Another process than the one that made the VM has other memory: it may not run it. */
+TEST(a_child_may_not_use_it)
+{
+	int status;
+	struct vm vm;
+	pid_t pid;
+
+	make(_metadata, &vm, TEST_answer, 1);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		uint64_t value;
+		int bad = 0;
+
+		bad += vcpu_run_once(&vm.vcpus[0]) != -EIO;
+		bad += vcpu_get_reg(&vm.vcpus[0], MPIDR_REG, &value) != -EIO;
+		bad += vm_set_slot(&vm, 3, 1UL << 32, 4096, NULL, 0) != -EIO;
+		bad += ioctl(vm.fd, KVM_CREATE_VCPU, 5L) != -1 || errno != EIO;
+		_exit(bad);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	expect_done(_metadata, &vm);
+	vm_destroy(&vm);
+}
+
+/* A machine that is reset: the vCPUs are initialized again and start anew. */
+TEST(initialized_again_it_runs_again)
+{
+	struct vm vm;
+	int i;
+
+	if (guests_protected())
+		SKIP(return, "the state of a vCPU that has run belongs to the guest");
+	make(_metadata, &vm, TEST_answer, 1);
+	for (i = 0; i < 10; i++) {
+		ASSERT_VM(&vm, vcpu_init(&vm.vcpus[0], false));
+		ASSERT_VM(&vm, vcpu_set_reg(&vm.vcpus[0], CORE_REG(regs.pc), GUEST_RAM_BASE));
+		ASSERT_VM(&vm, vcpu_set_reg(&vm.vcpus[0], CORE_REG(regs.regs[0]), TEST_answer));
+		vm.vcpus[0].run->immediate_exit = 0;
+		vm.vcpus[0].finished = vm.stop = vm.done = false;
+		expect_done(_metadata, &vm);
+	}
+	vm_destroy(&vm);
+}
+
+TEST_HARNESS_MAIN
