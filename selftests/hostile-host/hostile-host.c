@@ -248,10 +248,11 @@ TEST_F(hostile, el1_reads_nothing)
 	for (i = 0; i < nr_pfns; i++) {
 		for (way = 0; way < HOSTILE_WAYS; way++) {
 			for (o = 0; o < ARRAY_SIZE(offsets); o++) {
-				value = 0;
+				value = ~0ULL;
 				error = kernel_access(self->fd, el2_pfns[i], offsets[o], way, false,
 						      &value);
-				EXPECT_EQ(-EFAULT, error);
+				/* It meets a decoy: a page of zeros. */
+				EXPECT_EQ(0, error);
 				ASSERT_EQ(0, value) {
 					TH_LOG("page %#llx, way %d",
 					       (unsigned long long)el2_pfns[i], way);
@@ -259,7 +260,6 @@ TEST_F(hostile, el1_reads_nothing)
 			}
 		}
 	}
-	EXPECT_LT(self->denied, el2_stat(self->fd, EL2_STAT_TRAP_FAULT_DENIED));
 }
 
 TEST_F(hostile, el1_writes_nothing)
@@ -279,7 +279,8 @@ TEST_F(hostile, el1_writes_nothing)
 				value = GARBAGE;
 				error = kernel_access(self->fd, el2_pfns[i], offset, way, true,
 						      &value);
-				ASSERT_EQ(-EFAULT, error);
+				/* It goes into a decoy. */
+				ASSERT_EQ(0, error);
 			}
 		}
 	}
@@ -300,7 +301,8 @@ TEST_F(hostile, system_calls_on_el2_memory)
 	EXPECT_TRUE(n == sizeof(value) || (n < 0 && errno == EFAULT));
 	if (n == sizeof(value)) {
 		ASSERT_EQ(sizeof(value), read(pipes[0], &value, sizeof(value)));
-		EXPECT_EQ(0, value);
+		/* A decoy that is still there has what the host wrote to it. */
+		EXPECT_TRUE(value == 0 || value == GARBAGE);
 	}
 	value = GARBAGE;
 	ASSERT_EQ(sizeof(value), write(pipes[1], &value, sizeof(value)));
