@@ -165,6 +165,17 @@ rust_env() {
 	export RUSTC RUST_LIB_SRC LIBCLANG_PATH PATH
 }
 
+# The target for programs that run on arm64, in rust_arm64, and in rust_arm64_flags what rustc needs for
+# it: rustup's Rust has musl, Debian's none, and there its glibc is taken.
+rust_arm64() {
+	rust_arm64=aarch64-unknown-linux-musl rust_arm64_flags=''
+	if [ ! -d "$("$RUSTC" --print sysroot)/lib/rustlib/$rust_arm64" ]; then
+		[ -d "$debian_sysroot" ] || die "no standard library for arm64: scripts/setup.sh host"
+		rust_arm64=aarch64-unknown-linux-gnu
+		rust_arm64_flags=--sysroot=$debian_sysroot
+	fi
+}
+
 # The arguments that every call of Kbuild here shares.
 kbuild_args=(LLVM="-$llvm" ARCH=arm64 -j"$jobs")
 

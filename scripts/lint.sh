@@ -23,12 +23,8 @@ lint_fmt() {
 lint_clippy() { cargo clippy --locked --all-targets -- -D warnings; }
 # KVM's ioctls are compiled for arm64 alone. No linker is needed to lint.
 lint_clippy_tool() {
-	local target=aarch64-unknown-linux-musl flags=''
-	if [ ! -d "$("$RUSTC" --print sysroot)/lib/rustlib/$target" ]; then
-		target=aarch64-unknown-linux-gnu
-		flags=--sysroot=$debian_sysroot
-	fi
-	RUSTFLAGS="$flags" cargo clippy --locked -p mvirt --target "$target" --target-dir build/clippy-tool -- -D warnings
+	rust_arm64
+	RUSTFLAGS="$rust_arm64_flags" cargo clippy --locked -p mvirt --target "$rust_arm64" --target-dir build/clippy-tool -- -D warnings
 }
 # As built, and with each option that Kbuild may set.
 lint_clippy_el2() {

@@ -73,7 +73,9 @@ if [ -z "$crash_ko" ] && grep -q 'load mvirt-crash' <<<"$planned"; then
 	"$root/scripts/module.sh" "${kernel[@]}" --crash-test >"$out/crash-ko" &
 	crash=$!
 fi
-logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" -j"$jobs"
+rust_env
+rust_arm64
+logged "$out.log" make -C "$root/selftests" O="$out" KSRC="$source" RUST_ARM64="$rust_arm64 $rust_arm64_flags" -j"$jobs"
 build_test_modules "$kdir" "$out"
 # What goes into the initramfs, as scripts/rootfs.sh takes it.
 files=("${MVIRT_TOOL:-$("$root/scripts/tool.sh")}:/bin/mvirt")

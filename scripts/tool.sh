@@ -10,15 +10,11 @@
 rust_env
 out=$root/build/tool/mvirt
 mkdir -p "$root/build/tool"
-if [ -d "$("$RUSTC" --print sysroot)/lib/rustlib/aarch64-unknown-linux-musl" ]; then
-	target=aarch64-unknown-linux-musl
-elif [ -d "$debian_sysroot" ]; then
-	target=aarch64-unknown-linux-gnu
+rust_arm64
+if [ -n "$rust_arm64_flags" ]; then
 	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="--sysroot=$debian_sysroot -Ctarget-feature=+crt-static"
-else
-	die "no standard library for arm64: scripts/setup.sh host"
+	export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="$rust_arm64_flags -Ctarget-feature=+crt-static"
 fi
-(cd "$root" && logged "$root/build/tool.log" cargo build --locked --profile tool -p mvirt --target "$target")
-cmp -s "$root/target/$target/tool/mvirt" "$out" || cp "$root/target/$target/tool/mvirt" "$out"
+(cd "$root" && logged "$root/build/tool.log" cargo build --locked --profile tool -p mvirt --target "$rust_arm64")
+cmp -s "$root/target/$rust_arm64/tool/mvirt" "$out" || cp "$root/target/$rust_arm64/tool/mvirt" "$out"
 echo "$out"

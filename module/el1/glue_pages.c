@@ -7,7 +7,6 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/sched/mm.h>
-#include <linux/swap.h>
 #include <linux/uaccess.h>
 
 #include "vm.h"
@@ -128,13 +127,11 @@ void mvirt_put(struct page **pages, int nr, bool dirty)
 		/*
 		 * The entry of the host's table that it came by is writable and
 		 * dirty; this only keeps reclaim from a needless fault. The page
-		 * is not locked, so no more than the flag may be touched.
+		 * is not locked, so no more than the flag may be touched. That it
+		 * is in use, get_user_pages_fast() has noted.
 		 */
-		if (!PageReserved(pages[i])) {
-			if (dirty)
-				SetPageDirty(pages[i]);
-			mark_page_accessed(pages[i]);
-		}
+		if (dirty && !PageReserved(pages[i]))
+			SetPageDirty(pages[i]);
 		put_page(pages[i]);
 	}
 }
