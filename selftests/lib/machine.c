@@ -65,16 +65,33 @@ static uint64_t percpu_free_pages(void)
 	return sum;
 }
 
+static uint64_t mem_free_now(void)
+{
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	return meminfo("MemFree") + percpu_free_pages() * sysconf(_SC_PAGESIZE);
+}
+
+/* Passes at least and at most, and what tells the one that nothing came free in, in bytes. */
+#define PASSES		3
+#define MAX_PASSES	30
+#define STILL		(64 << 10)
+
 uint64_t settled_mem_free(void)
 {
-	/* More than one pass: what the first sets free late, through RCU, the next one counts. */
-	for (int i = 0; i < 3; i++) {
+	uint64_t last = 0, now = 0;
+
+	/*
+	 * More than one pass: what the first sets free late, through RCU and workqueues, the next one
+	 * counts. A machine that has little time for that is waited for.
+	 */
+	for (int i = 0; i < MAX_PASSES && (i < PASSES || now > last + STILL); i++) {
+		last = now;
 		sync();
 		write_file("/proc/sys/vm/drop_caches", "3");
 		usleep(100000);
+		now = mem_free_now();
 	}
-	write_file("/proc/sys/vm/stat_refresh", "1");
-	return meminfo("MemFree") + percpu_free_pages() * sysconf(_SC_PAGESIZE);
+	return now;
 }
 
 int cpus_possible(void)
