@@ -9,7 +9,8 @@
 //!     +-- Interrupt, Yield, Wait, Off, memory mapped, page given up ---------------------+-> user
 //! ```
 
-use crate::abi::{Caller, Exit, Failure, Results, RUN_ACCESS_DONE, RUN_ACCESS_FAILED};
+use crate::abi::{Caller, Exit, Failure, Results};
+use crate::abi::{RUN_ACCESS_DONE, RUN_ACCESS_FAILED, RUN_ACCESS_ONLY};
 use crate::bindings;
 use crate::fault::{self, Fault};
 use crate::hvc::{mrs, El2};
@@ -44,6 +45,7 @@ pub(crate) fn run(vm: &Vm, vcpu: &Vcpu, state: &mut State, thread: &Inside<'_>) 
         state.access = Access::Done(vcpu.run.mmio_data(len));
     }
     if vcpu.run.immediate_exit() {
+        complete(vm, vcpu, state)?;
         return Err(EINTR);
     }
     vcpu.run.set_exit(bindings::KVM_EXIT_UNKNOWN);
@@ -51,10 +53,12 @@ pub(crate) fn run(vm: &Vm, vcpu: &Vcpu, state: &mut State, thread: &Inside<'_>) 
     loop {
         match thread::work() {
             Work::Signal => {
+                complete(vm, vcpu, state)?;
                 vcpu.run.set_exit(bindings::KVM_EXIT_INTR);
                 return Err(EINTR);
             }
             Work::Resume => {
+                complete(vm, vcpu, state)?;
                 // What user space sees if a signal turns out to be what is pending.
                 vcpu.run.set_exit(bindings::KVM_EXIT_INTR);
                 return Err(thread::restart());
@@ -62,11 +66,7 @@ pub(crate) fn run(vm: &Vm, vcpu: &Vcpu, state: &mut State, thread: &Inside<'_>) 
             Work::Reschedule => thread::schedule(),
             Work::None => {}
         }
-        let (flags, value) = match state.access {
-            Access::None | Access::Asked(_) => (0, 0),
-            Access::Done(value) => (RUN_ACCESS_DONE, value),
-            Access::Failed => (RUN_ACCESS_FAILED, 0),
-        };
+        let (flags, value) = answer(state);
         let index = vcpu.index as u64;
         let Some(left) = thread.run(|| El2.vcpu_run(vm.handle, index, flags, value)) else {
             continue;
@@ -80,6 +80,27 @@ pub(crate) fn run(vm: &Vm, vcpu: &Vcpu, state: &mut State, thread: &Inside<'_>) 
             Next::User => return Ok(0),
         }
     }
+}
+
+/// What EL2 is told of the access that the guest left for.
+fn answer(state: &State) -> (u64, u64) {
+    match state.access {
+        Access::None | Access::Asked(_) => (0, 0),
+        Access::Done(value) => (RUN_ACCESS_DONE, value),
+        Access::Failed => (RUN_ACCESS_FAILED, 0),
+    }
+}
+
+/// Completes the access before a return to user space that comes without a run: as under KVM, the
+/// registers are those after it.
+fn complete(vm: &Vm, vcpu: &Vcpu, state: &mut State) -> Result {
+    let (flags, value) = answer(state);
+    if flags != 0 {
+        let index = vcpu.index as u64;
+        El2.vcpu_run(vm.handle, index, flags | RUN_ACCESS_ONLY, value)?;
+        state.access = Access::None;
+    }
+    Ok(())
 }
 
 fn handle(

@@ -35,6 +35,8 @@ GUEST(mmio,
 	"mov w1, #0x5a\n strb w1, [x0]\n"
 	"ldr w2, [x0, #8]\n"
 	"str x2, [x0, #16]\n" OFF);
+/* x0: device. Reads it, again and again. */
+GUEST(poll, "mov x2, #0\n 1: ldr x2, [x0]\n b 1b\n");
 /* x0: from, x1: to, x2: step: writes each address to itself. */
 GUEST(fill, "1: str x0, [x0]\n add x0, x0, x2\n cmp x0, x1\n b.lo 1b\n" OFF);
 /* x0: device, x1: memory. Shows the memory, again and again. */
@@ -182,6 +184,8 @@ do {										\
 
 TEST_F(guest, mmio)
 {
+	uint64_t value;
+
 	LOAD(mmio);
 	ASSERT_EQ(0, kvm_set(self->g.vcpu, CORE_X(0), MMIO));
 	EXPECT_MMIO(MMIO, 1, 1);
@@ -191,7 +195,15 @@ TEST_F(guest, mmio)
 	/* Done once, by the first run after it, even if that one does not enter the guest. */
 	self->g.run->immediate_exit = 1;
 	EXPECT_EQ(-EINTR, RUN());
+	if (!(variant->type & PROTECTED)) {
+		/* As under KVM, the registers are already those after the access. */
+		EXPECT_EQ(0, kvm_get(self->g.vcpu, CORE_X(2), &value));
+		EXPECT_EQ(0xc4332211, value);
+		EXPECT_EQ(0, kvm_get(self->g.vcpu, CORE(regs.pc), &value));
+		EXPECT_EQ(RAM + 12, value);
+	}
 	memset(self->g.run->mmio.data, 0xee, 8);
+	EXPECT_EQ(-EINTR, RUN());
 	self->g.run->immediate_exit = 0;
 	EXPECT_MMIO(MMIO + 16, 8, 1);
 	EXPECT_EQ(0, memcmp(self->g.run->mmio.data, "\x11\x22\x33\xc4\0\0\0\0", 8));
@@ -353,6 +365,36 @@ TEST_F(guest, a_signal_ends_a_sleep)
 	/* It still sleeps. */
 	alarm_in(50000);
 	EXPECT_EQ(-EINTR, RUN());
+}
+
+TEST_F(plain, a_signal_completes_an_access)
+{
+	struct sigaction act = { .sa_handler = nothing };
+	struct itimerval often = { .it_interval.tv_usec = 300, .it_value.tv_usec = 300 };
+	int signals = 0, accesses = 0;
+	uint64_t n = 0, value;
+	long ret;
+
+	LOAD(poll);
+	ASSERT_EQ(0, kvm_set(self->g.vcpu, CORE_X(0), MMIO));
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	while (signals < 50 || accesses < 1000) {
+		ret = RUN();
+		if (!ret) {
+			ASSERT_EQ(KVM_EXIT_MMIO, self->g.run->exit_reason);
+			n++;
+			memcpy(self->g.run->mmio.data, &n, 8);
+			accesses++;
+			continue;
+		}
+		ASSERT_EQ(-EINTR, ret);
+		signals++;
+		/* Wherever the signal met it. */
+		ASSERT_EQ(0, kvm_get(self->g.vcpu, CORE_X(2), &value));
+		ASSERT_EQ(n, value);
+	}
+	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 }
 
 TEST_F(guest, registers_close_when_it_has_run)

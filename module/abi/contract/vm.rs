@@ -34,6 +34,9 @@ pub const RUN_ACCESS_DONE: u64 = 1 << 0;
 /// [`Call::VcpuRun`](super::Call::VcpuRun): nobody answers at the address of the last
 /// [`Exit::Abort`]: the guest takes a synchronous external abort.
 pub const RUN_ACCESS_FAILED: u64 = 1 << 1;
+/// [`Call::VcpuRun`](super::Call::VcpuRun), with one of the two above: the registers become those after
+/// the access, and the guest is not entered. The exit is [`Exit::Interrupt`].
+pub const RUN_ACCESS_ONLY: u64 = 1 << 2;
 
 /// Bits of the second result of [`Exit::Abort`].
 pub mod abort {

@@ -9,7 +9,8 @@
 use core::ptr::null_mut;
 use core::sync::atomic::Ordering;
 
-use mvirt_abi::{results, Error, Exit, Results, RUN_ACCESS_DONE, RUN_ACCESS_FAILED};
+use mvirt_abi::{results, Error, Exit, Results};
+use mvirt_abi::{RUN_ACCESS_DONE, RUN_ACCESS_FAILED, RUN_ACCESS_ONLY};
 use mvirt_hyp::guest::psci::Entry;
 use mvirt_hyp::guest::quick;
 use mvirt_hyp::guest::services::Offer;
@@ -241,10 +242,42 @@ fn trapped(running: &mut Running, frame: &mut Frame, kind: u64) -> bool {
     stays
 }
 
+/// What the host says of the access that the vCPU left for: `flags` is [`RUN_ACCESS_DONE`] or
+/// [`RUN_ACCESS_FAILED`]. `false` if it cannot be so.
+fn complete_access(vm: &mut Vm<'static>, vcpu: &mut Vcpu, flags: u64, value: u64) -> bool {
+    match (vcpu.pending.take(), flags) {
+        (Some(pending), RUN_ACCESS_DONE) => {
+            trap::note_device(vm, &pending);
+            trap::complete(vcpu, pending, Some(value))
+        }
+        (Some(pending), RUN_ACCESS_FAILED) => trap::complete(vcpu, pending, None),
+        _ => false,
+    }
+}
+
+/// vcpu_run with [`RUN_ACCESS_ONLY`]: on any CPU, as no guest is entered.
+fn complete(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, Error> {
+    let (_, mut slot) = find_alive(handle)?;
+    let vm = slot.vm()?;
+    // Lossless: below MAX_CPUS.
+    let vcpu = vm.take(index, PerCpu::current().index() as u8)?;
+    let done = complete_access(vm, vcpu, flags, value);
+    vm.put(vcpu);
+    if done {
+        Ok(results([Exit::Interrupt as u64]))
+    } else {
+        Err(Error::Invalid)
+    }
+}
+
 /// vcpu_run.
 pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, Error> {
     if flags & !(RUN_ACCESS_DONE | RUN_ACCESS_FAILED) != 0 {
-        return Err(Error::Invalid);
+        return if flags & RUN_ACCESS_ONLY != 0 {
+            complete(handle, index, flags & !RUN_ACCESS_ONLY, value)
+        } else {
+            Err(Error::Invalid)
+        };
     }
     let this = PerCpu::current();
     let cpu = this.index();
@@ -268,15 +301,13 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
             return Ok(results([Exit::Wait as u64, NEVER]));
         }
     }
-    let done = match (vcpu.pending.take(), flags) {
-        // A page that is mapped now, or an interrupt: the instruction runs again.
-        (_, 0) => true,
-        (Some(pending), RUN_ACCESS_DONE) => {
-            trap::note_device(vm, &pending);
-            trap::complete(vcpu, pending, Some(value))
+    // A page that is mapped now, or an interrupt: the instruction runs again.
+    let done = match flags {
+        0 => {
+            vcpu.pending = None;
+            true
         }
-        (Some(pending), RUN_ACCESS_FAILED) => trap::complete(vcpu, pending, None),
-        _ => false,
+        flags => complete_access(vm, vcpu, flags, value),
     };
     if !done {
         vm.put(vcpu);
