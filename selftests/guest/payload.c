@@ -119,6 +119,8 @@ void exception(u64 kind, struct frame *frame)
 
 	switch (kind % 4) {
 	case 0:
+		if (cpu->sync && cpu->sync(frame))
+			return;
 		if (cpu->expecting || cpu->returning) {
 			cpu->faults++;
 			cpu->esr = read_sysreg(esr_el1);

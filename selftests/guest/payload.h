@@ -63,6 +63,8 @@ struct cpu {
 	u64 checks;
 	/* What interrupts do on this CPU; FIQs too, with @fiq set. */
 	void (*irq)(struct frame *frame, bool fiq);
+	/* Is asked about a synchronous exception first; false leaves it to the above. */
+	bool (*sync)(struct frame *frame);
 	/* What the CPU does once it is on. */
 	void (*work)(u64 index);
 	u64 up;
@@ -146,6 +148,8 @@ void delay(u64 microseconds);
 
 /* The memory behind the payload. */
 extern char payload_end[];
+/* The translation table of start.S. */
+extern char identity_map[];
 
 /* The tests of one payload, in the order of its tests.h. */
 extern void (*const payload_tests[])(void);

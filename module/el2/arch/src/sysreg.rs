@@ -9,7 +9,7 @@
 
 /// Reads a system register by its name.
 macro_rules! read_sysreg {
-    ($reg:literal) => {{
+    ($reg:expr) => {{
         let value: u64;
         // SAFETY: an MRS of a register that this CPU has changes nothing but its destination.
         unsafe {
@@ -22,7 +22,7 @@ macro_rules! read_sysreg {
 
 /// Writes a system register by its name. To be used in an `unsafe` block.
 macro_rules! write_sysreg {
-    ($reg:literal, $value:expr) => {{
+    ($reg:expr, $value:expr) => {{
         let value: u64 = $value;
         core::arch::asm!(concat!("msr ", $reg, ", {}"), in(reg) value,
                          options(nostack, preserves_flags));

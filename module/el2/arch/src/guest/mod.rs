@@ -5,6 +5,7 @@
 //! vCPU that runs belongs to the CPU that runs it and is in no table.
 //!
 //! * `switch`  the world switch
+//! * `debug`   breakpoints and watchpoints
 //! * `gic`     the virtual CPU interface
 //! * `timers`  the counters' comparators
 //! * `system`  what all CPUs have in common, what each has
@@ -14,6 +15,7 @@
 //!
 //! Why unsafe: pages become the structures that live in them.
 
+mod debug;
 mod gic;
 mod run;
 mod switch;

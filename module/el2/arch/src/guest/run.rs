@@ -129,6 +129,11 @@ impl Running {
         self.refresh_with(|vgic, _| vgic.sgi(n, sgi, value));
     }
 
+    /// The vCPU's debug registers have changed.
+    pub fn set_debug(&mut self) {
+        self.host.set_debug(&self.vcpu.stored.debug);
+    }
+
     /// Tells the VM's GIC how the lines of the vCPU's timers are, on this CPU with the vCPU's
     /// timers in it; and the machine's GIC whether the virtual one may fire.
     pub fn lines(&mut self, vm: &mut Vm<'static>) {

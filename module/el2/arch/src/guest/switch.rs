@@ -3,7 +3,8 @@
 //!
 //! What is switched is in one place each: the EL1 and EL0 registers (the logic's list), EL2's
 //! controls that decide what traps (`Controls`), stage 2, the virtual timer, MDSCR_EL1. The GIC's
-//! list registers are `gic`'s, the FP registers come at the guest's first use.
+//! list registers are `gic`'s, the FP registers come at the guest's first use, the breakpoints and
+//! watchpoints when the guest arms one.
 //!
 //! Order, into the guest: EL1's registers first, while HCR_EL2.VM and VTTBR_EL2 are still the
 //! host's, so that no walk can use the guest's tables with the host's stage 2 or the reverse: at EL2
@@ -16,11 +17,13 @@
 use core::arch::asm;
 
 use mvirt_hyp::for_each_guest_register;
+use mvirt_hyp::guest::sysreg::{Debug, Points};
 use mvirt_hyp::guest::traps::{mpam2, mpamhcr, HFGXTR, HSTR, OTHER_FGT};
 use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::vm::registers::{Reg, Registers};
 use mvirt_hyp::vm::vcpu::{Fp, Vcpu};
 
+use super::debug;
 use super::system::{Core, Optional};
 use crate::host::read_par;
 use crate::sysreg::{isb, read_sysreg, write_sysreg};
@@ -193,6 +196,8 @@ pub struct HostContext {
     vtcr: u64,
     vttbr: u64,
     recording: Recording,
+    /// Its breakpoints and watchpoints, where the guest's are in their place.
+    points: Option<Points>,
     cpu: &'static Core,
 }
 
@@ -297,6 +302,7 @@ impl HostContext {
             vtcr: 0,
             vttbr: 0,
             recording: Recording::default(),
+            points: None,
             cpu,
         }
     }
@@ -329,7 +335,7 @@ impl HostContext {
             cntvoff,
             vpidr,
             vmpidr: vcpu.mpidr,
-            // No debug exceptions of the host's in the guest; it may step itself.
+            // No debug exceptions of the host's in the guest.
             mdscr: vcpu.stored.debug.hardware_mdscr(),
             // ICC_SRE_EL1 of the guest traps.
             icc_sre: host.controls.icc_sre & !ICC_SRE_ENABLE,
@@ -344,6 +350,31 @@ impl HostContext {
         unsafe {
             swap(&vcpu.regs, &controls, (regime.vtcr, regime.vttbr), host);
         }
+        if vcpu.stored.debug.is_armed() {
+            host.load_points(&vcpu.stored.debug);
+        }
+    }
+
+    /// The guest's debug registers have changed: puts them into the hardware as far as they can have an
+    /// effect. Called with the guest's controls in force.
+    pub fn set_debug(&mut self, debug: &Debug) {
+        // SAFETY: debug exceptions of the guest, which go to the guest; MDE only with its own points.
+        unsafe { write_sysreg!("mdscr_el1", debug.hardware_mdscr()) };
+        if debug.is_armed() {
+            self.load_points(debug);
+        }
+    }
+
+    /// Puts the guest's breakpoints and watchpoints in the place of the host's until it leaves.
+    #[inline(never)]
+    fn load_points(&mut self, debug: &Debug) {
+        let cpu = self.cpu;
+        // MDSCR_EL1 is the guest's from here on.
+        isb();
+        self.points.get_or_insert_with(|| debug::read(cpu.points));
+        let points = debug.hardware(cpu.guest_points, cpu.points);
+        // SAFETY: the guest's own, and it is entered next.
+        unsafe { debug::write(&points, cpu.points) };
     }
 
     /// Takes the vCPU's registers down and puts the host's back.
@@ -354,6 +385,10 @@ impl HostContext {
 
     /// Puts the host's registers back, and loses the guest's: EL2 is broken.
     pub fn restore(&self) {
+        if let Some(points) = &self.points {
+            // SAFETY: the host's own.
+            unsafe { debug::write(points, self.cpu.points) };
+        }
         // SAFETY: the host's own registers, controls and stage 2.
         unsafe { swap(&self.regs, &self.controls, (self.vtcr, self.vttbr), self) };
         self.recording.resume(&self.cpu.has);

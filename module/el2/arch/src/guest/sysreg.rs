@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A guest's trapped accesses to System registers.
-//!
-//! Why unsafe: MDSCR_EL1 is written.
 
 use mvirt_hyp::guest::sysreg::{syndrome, Outcome};
 use mvirt_hyp::trap::{Encoding, Exception, SysregAccess};
@@ -11,7 +9,6 @@ use super::timers;
 use super::trap::skip;
 use crate::entry::Frame;
 use crate::host::inject;
-use crate::sysreg::write_sysreg;
 
 /// Trapped by ICH_HCR_EL2.TDIR, where an interrupt that is active is in no list register.
 const ICC_DIR_EL1: Encoding = Encoding::new(3, 0, 12, 11, 1);
@@ -30,11 +27,8 @@ pub fn access(running: &mut Running, frame: &mut Frame, access: SysregAccess) ->
     }
     match running.vcpu.stored.access(access, value, &context) {
         Outcome::Value(value) => frame.set_gp(access.rt, value),
-        Outcome::Done => {
-            let mdscr = running.vcpu.stored.debug.hardware_mdscr();
-            // SAFETY: single stepping of the guest, which goes to the guest.
-            unsafe { write_sysreg!("mdscr_el1", mdscr) };
-        }
+        Outcome::Done => {}
+        Outcome::Debug => running.set_debug(),
         // DC CISW and its kin: with HCR_EL2.SWIO the hardware's own would throw nothing away, and
         // reach nobody else's lines. A guest's memory was cleaned when it was given, and what it has
         // written since is in the caches that its other accesses see.

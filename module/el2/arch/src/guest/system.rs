@@ -16,6 +16,7 @@ use mvirt_hyp::errata::Mitigations;
 use mvirt_hyp::for_each_folded_register;
 use mvirt_hyp::guest::idregs::{Folded, GuestIds, SystemIds};
 use mvirt_hyp::guest::services::Workarounds;
+use mvirt_hyp::guest::sysreg::{Context, Counts};
 use mvirt_hyp::guest::traps::{Options, Traps};
 use mvirt_hyp::vgic::Hardware;
 
@@ -55,6 +56,10 @@ pub struct Core {
     pub hardware: Hardware,
     /// What guests run with there.
     pub traps: Traps,
+    /// Its breakpoints and watchpoints, and those that guests are told of.
+    pub points: Counts,
+    /// See `points`.
+    pub guest_points: Counts,
     /// Guests have pointer authentication.
     pub pauth: bool,
     /// It has one of the errata of speculative walks.
@@ -173,6 +178,12 @@ pub fn core(this: &PerCpu, guests: &Guests) -> Result<&'static Core, Error> {
             has: Optional::of(&ids),
             hardware: super::gic::hardware(),
             traps: Traps::new(&ids, &guests.ids, &options),
+            points: Counts::of(ids.dfr0),
+            guest_points: Context {
+                ids: &guests.ids,
+                has_gic: true,
+            }
+            .debug(),
             pauth: guests.ids.has_pauth(),
             speculative_at: this.speculative_at(),
         })

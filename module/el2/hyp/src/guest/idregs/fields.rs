@@ -126,8 +126,8 @@ fields! {
     Dfr0 {
         MTPMU 48 Lower, Fixed(15), "not implemented";
         DoubleLock 36 Lower, Fixed(15), "not implemented: OSDLR_EL1 is RAZ/WI";
-        WRPs 20 Lower, Fixed(1), "two watchpoints, the fewest there can be";
-        BRPs 12 Lower, Fixed(1), "two breakpoints, the fewest there can be";
+        WRPs 20 Lower, Allow, "switched while the guest uses them";
+        BRPs 12 Lower, Allow, "switched while the guest uses them";
         DebugVer 0 Lower, Fixed(6), "Armv8.0: trapped, see below";
     }
     Isar0 {

@@ -58,8 +58,8 @@ fn a_cortex_a76() {
         // EL0 and EL1 are AArch64 only; no EL2, EL3 and RAS.
         (Folded::Pfr0, 0x1100_0000_0111_0011),
         (Folded::Pfr1, 0x10),
-        // Armv8.0 debug, two points each, no double lock, no PMU, no multi-threaded PMU.
-        (Folded::Dfr0, 0x000f_00f0_0010_1006),
+        // Armv8.0 debug, six breakpoints, four watchpoints, no double lock, no PMU, no multi-threaded PMU.
+        (Folded::Dfr0, 0x000f_00f0_0030_5006),
         (Folded::Isar0, 0x0000_1000_1021_1120),
         (Folded::Isar1, 0x0010_0001),
         (Folded::Mmfr0, 0x0010_0122),
@@ -155,7 +155,8 @@ fn limits() {
         (Folded::Mmfr0, 60, 2, 1),
         (Folded::Mmfr1, 0, 4, 2),
         (Folded::Dfr0, 0, 0xb, 6),
-        (Folded::Dfr0, 12, 0xf, 1),
+        (Folded::Dfr0, 12, 0xf, 0xf),
+        (Folded::Dfr0, 28, 1, 0),
         (Folded::Dfr0, 8, 9, 0),
         (Folded::Pfr0, 24, 3, 1),
         (Folded::Pfr0, 24, 0, 1),

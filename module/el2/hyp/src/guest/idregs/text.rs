@@ -62,7 +62,7 @@ pub(super) const HIDDEN: &[(Folded, &str, u8, &str)] = &[
         32,
         "MDCR_EL2.TPMS, E2PB, HDFGRTR_EL2.PMBIDR_EL1 (without FEAT_FGT PMBIDR_EL1 can be read)",
     ),
-    (Dfr0, "CTX_CMPs", 28, "0 is one, a breakpoint as the others"),
+    (Dfr0, "CTX_CMPs", 28, "0 is one, the last breakpoint"),
     (Dfr0, "SEBEP", 24, "as PMUVer"),
     (Dfr0, "PMSS", 16, "MDCR_EL2.PMSSE"),
     (Dfr0, "PMUVer", 8, "MDCR_EL2.TPM, TPMCR"),

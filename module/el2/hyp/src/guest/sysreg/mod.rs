@@ -9,7 +9,7 @@
 mod debug;
 mod user;
 
-pub use debug::Debug;
+pub use debug::{Counts, Debug, Points, POINTS};
 pub use user::Written;
 
 use super::idregs::GuestIds;
@@ -37,6 +37,8 @@ pub enum Outcome {
     Value(u64),
     /// The write is done.
     Done,
+    /// The write is done, and may have changed what the hardware's debug registers have to hold.
+    Debug,
     /// The guest takes the exception of [`syndrome`].
     Undefined,
     /// Make SGIs pending.
@@ -58,7 +60,15 @@ pub struct Context<'a> {
     pub has_gic: bool,
 }
 
-/// The registers that only exist here, all zero after a reset.
+impl Context<'_> {
+    /// How many breakpoints and watchpoints the guest is told of.
+    pub fn debug(&self) -> Counts {
+        // ID_AA64DFR0_EL1, which is always there.
+        Counts::of(self.ids.feature(5, 0, self.has_gic).unwrap_or(0))
+    }
+}
+
+/// The registers that trap, all zero after a reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The debug registers.
@@ -85,7 +95,7 @@ impl State {
             }
         };
         match (r.op0, r.op1, r.crn, r.crm, r.op2, written) {
-            (2, ..) => self.debug.access(r, written),
+            (2, ..) => self.debug.access(r, written, context.debug()),
             (3, _, 0, ..) => self.id_space(r, written, context),
             // ACTLR_EL1: KVM ignores writes too.
             (3, 0, 1, 0, 1, None) => Outcome::Value(0),

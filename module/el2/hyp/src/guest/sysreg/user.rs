@@ -25,11 +25,13 @@ pub enum Written {
 impl State {
     /// Reads a register; `None` if it is none of those that exist only here.
     pub fn user_get(&self, r: Encoding, context: &Context) -> Option<u64> {
-        let points = |kind: usize, n: u8| self.debug.points.get(kind)?.get(usize::from(n)).copied();
         match (r.op0, r.op1, r.crn, r.crm, r.op2) {
             (2, 0, 0, 2, 0) => Some(self.debug.mdccint),
             (2, 0, 0, 2, 2) => Some(self.debug.mdscr),
-            (2, 0, 0, n, 4..=7) => Some(points(usize::from(r.op2 - 4), n).unwrap_or(0)),
+            (2, 0, 0, n, 4..=7) => {
+                let value = self.debug.point_value(r.op2 - 4, n, context.debug());
+                Some(value.unwrap_or(0))
+            }
             (2, 0, 1, 1, 4) => Some(self.debug.oslsr()),
             // ACTLR_EL1, DISR_EL1, and AArch32's.
             (3, 0, 1, 0, 1) | (3, 0, 12, 1, 1) => Some(0),
@@ -49,14 +51,11 @@ impl State {
         match (r.op0, r.op1, r.crn, r.crm, r.op2) {
             (2, 0, 0, 2, 0) => debug.mdccint = value,
             (2, 0, 0, 2, 2) => debug.mdscr = value,
-            (2, 0, 0, n, 4..=7) => {
-                let kind = debug.points.get_mut(usize::from(r.op2 - 4));
-                match kind.and_then(|points| points.get_mut(usize::from(n))) {
-                    Some(slot) => *slot = value,
-                    None if value == 0 => {}
-                    None => return Written::Invalid,
-                }
-            }
+            (2, 0, 0, n, 4..=7) => match debug.point(r.op2 - 4, n, context.debug()) {
+                Some(slot) => *slot = value,
+                None if value == 0 => {}
+                None => return Written::Invalid,
+            },
             (2, 0, 1, 1, 4) if debug.set_oslsr(value) => {}
             // Lossless: the bits that it has.
             (3, 2, 0, 0, 0) if value & !super::CSSELR == 0 => self.csselr = value as u8,
