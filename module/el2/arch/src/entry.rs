@@ -88,11 +88,15 @@ extern "C" {
     static el2_cpu_on: u8;
     static el2_leave: u8;
     static el2_header: u8;
+    static el2_serror_window: u8;
+    static el2_serror_window_end: u8;
     /// Resumes what `frame` describes. The frame must be the topmost thing on this CPU's stack.
     pub fn el2_exit(frame: *mut Frame) -> !;
     /// Runs a guest from `frame` until `el2_guest_trap` answers false. The guest's System registers
     /// are in place, and `PerCpu::guest` is set.
     pub fn el2_guest_enter(frame: *const Frame);
+    /// Takes an SError that is pending: its ESR_EL2, 0 if there was none.
+    pub fn el2_take_serror() -> u64;
     /// Resumes what `frame` describes with the MMU off and EL2's registers as `cpu` found them.
     pub fn el2_exit_release(cpu: *const PerCpu, frame: *mut Frame) -> !;
 }
@@ -125,6 +129,11 @@ pub fn vectors(kind: Harden) -> u64 {
 /// Offset in the image of the entry for CPUs that firmware starts, MMU off, x0 = CPU index.
 pub fn cpu_on_offset() -> u64 {
     (&raw const el2_cpu_on as u64) - (&raw const el2_header as u64)
+}
+
+/// Where `el2_take_serror` is interrupted by an SError: before its ISB or behind it.
+pub fn serror_window() -> core::ops::RangeInclusive<u64> {
+    (&raw const el2_serror_window as u64)..=(&raw const el2_serror_window_end as u64)
 }
 
 /// Offset in the image of the way back to the stub.

@@ -18,7 +18,7 @@ use mvirt_abi::{
 };
 
 use crate::cpu::{self, PerCpu, Phase};
-use crate::entry::{el2_exit, Frame};
+use crate::entry::{el2_exit, serror_window, Frame};
 use crate::layout::{stack_base, IMAGE_BASE, LINEAR_BASE, STACKS_BASE};
 use crate::lock::BROKEN;
 use crate::sysreg::read_sysreg;
@@ -193,9 +193,18 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
     unsafe { el2_exit(host) }
 }
 
-/// EL2 took an exception from itself. `kind` is the vector: synchronous, IRQ, FIQ, SError.
+/// EL2 took an exception from itself. `kind` is the vector: synchronous, IRQ, FIQ, SError. It comes
+/// back where EL2 let an SError in.
 #[no_mangle]
-extern "C" fn el2_own_fault(frame: &Frame, kind: u64) -> ! {
+extern "C" fn el2_own_trap(frame: &mut Frame, kind: u64) {
+    if kind == 3 && (serror_window().contains(&frame.elr)) {
+        frame.x[0] = read_sysreg!("esr_el2");
+        return;
+    }
+    own_fault(frame, kind)
+}
+
+fn own_fault(frame: &Frame, kind: u64) -> ! {
     let guard = stack_base(PerCpu::current().index().into()) - STACK_SIZE;
     let far = read_sysreg!("far_el2");
     let kind = match kind {

@@ -168,8 +168,22 @@ el2_guest_enter:
 el2_current:
 	save_high
 	mov	x0, sp
-	bl	el2_own_fault
-	brk	#1
+	bl	el2_own_trap
+	b	el2_resume
+
+/*
+ * Lets in an SError that is pending, at the ISB at the latest: its ESR_EL2, which el2_own_trap puts
+ * into x0, or 0 if there was none.
+ */
+	.global	el2_take_serror, el2_serror_window, el2_serror_window_end
+el2_take_serror:
+	mov	x0, xzr
+	msr	daifclr, #4
+el2_serror_window:
+	isb
+el2_serror_window_end:
+	msr	daifset, #4
+	ret
 
 /* x0 = the frame: everything above it on this CPU's stack is done with. */
 	.global	el2_exit

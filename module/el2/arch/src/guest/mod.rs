@@ -8,6 +8,7 @@
 //! * `debug`   breakpoints and watchpoints
 //! * `gic`     the virtual CPU interface
 //! * `timers`  the counters' comparators
+//! * `serror`  errors of memory around the switch
 //! * `system`  what all CPUs have in common, what each has
 //! * `run`     from the host's call to the guest and back
 //! * `trap`    what made the guest leave
@@ -18,6 +19,7 @@
 mod debug;
 mod gic;
 mod run;
+mod serror;
 mod switch;
 mod sysreg;
 mod system;

@@ -23,7 +23,7 @@ use mvirt_hyp::vm::{Phase, Vm};
 
 use super::switch::{self, HostContext};
 use super::system::{self, Guests};
-use super::{find_alive, gic, timers, trap, Slot, VMS};
+use super::{find_alive, gic, serror, timers, trap, Slot, VMS};
 use crate::cpu::PerCpu;
 use crate::entropy;
 use crate::entry::{el2_guest_enter, Frame};
@@ -129,6 +129,11 @@ impl Running {
         self.refresh_with(|vgic, _| vgic.sgi(n, sgi, value));
     }
 
+    /// Whether the vCPU fails by an SError with this ESR_EL2.
+    pub fn fails_by(&self, esr: u64) -> bool {
+        serror::fails(esr, self.host.has_ras())
+    }
+
     /// The vCPU's debug registers have changed.
     pub fn set_debug(&mut self) {
         self.host.set_debug(&self.vcpu.stored.debug);
@@ -179,6 +184,7 @@ impl Running {
         // What the guest began ends here: its stores, its TLB maintenance (the vCPU may go on
         // elsewhere), and an error that one of its accesses still has to answer with.
         switch::drain();
+        self.vcpu.serror |= serror::take(self.host.has_ras());
         switch::save_fp(&mut self.vcpu.fp);
         if self.has_gic {
             gic::save(&mut self.vcpu.iface, &self.hardware);
@@ -326,6 +332,20 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
         }
     }
     vm.phase = Phase::Running;
+    // One that the host's accesses caused is taken by the host; one that the guest left, when it had
+    // left, is told now.
+    let why = if core::mem::take(&mut vcpu.serror) {
+        let [failure, class] = trap::MEMORY_ERROR;
+        Some([Exit::Failed as u64, failure, class])
+    } else if serror::is_pending(core.has.ras) {
+        Some([Exit::Interrupt as u64, 0, 0])
+    } else {
+        None
+    };
+    if let Some(exit) = why {
+        vm.put(vcpu);
+        return Ok(results(exit));
+    }
     let flush = vm.moves_in(cpu as usize, vcpu.index);
     let regime = vm.regime;
     let mut running = Running {

@@ -307,6 +307,11 @@ impl HostContext {
         }
     }
 
+    /// Whether the CPU has FEAT_RAS.
+    pub fn has_ras(&self) -> bool {
+        self.cpu.has.ras
+    }
+
     /// Takes the host's registers down and puts the vCPU's in their place.
     ///
     /// The caller enters the guest next, or calls [`leave`](Self::leave).

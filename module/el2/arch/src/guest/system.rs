@@ -88,6 +88,8 @@ pub struct Optional {
     pub trbe: bool,
     /// Branch records.
     pub brbe: bool,
+    /// SErrors with a syndrome, and ESB.
+    pub ras: bool,
 }
 
 impl Optional {
@@ -104,6 +106,8 @@ impl Optional {
             trf: ids.dfr0 >> 40 & 0xf != 0,
             trbe: ids.dfr0 >> 44 & 0xf != 0,
             brbe: ids.has(Feature::Brbe),
+            // ID_AA64PFR0_EL1: RAS.
+            ras: ids.pfr0 >> 28 & 0xf != 0,
         }
     }
 }

@@ -32,6 +32,9 @@ use crate::sysreg::{isb, read_sysreg};
 /// SCTLR_EL1.EE.
 const SCTLR_EE: u64 = 1 << 25;
 
+/// What [`Exit::Failed`] tells of an SError: the failure, and ESR_EL2's class.
+pub const MEMORY_ERROR: [u64; 2] = [Failure::MemoryError as u64, 0x2f];
+
 /// Handles a trap of the vCPU: `kind` is the vector's place in its group of eight. Whether the guest
 /// goes on.
 pub fn handle(running: &mut Running, frame: &mut Frame, kind: u64) -> bool {
@@ -39,7 +42,11 @@ pub fn handle(running: &mut Running, frame: &mut Frame, kind: u64) -> bool {
         0 => synchronous(running, frame),
         1 | 2 if is_legal(frame.spsr) => interrupt(running),
         // HCR_EL2.AMO: memory answered with an error that belongs to no instruction.
-        3 => running.leave(Exit::Failed, [Failure::MemoryError as u64, 0x2f, 0, 0]),
+        3 if running.fails_by(read_sysreg!("esr_el2")) => {
+            let [failure, class] = MEMORY_ERROR;
+            running.leave(Exit::Failed, [failure, class, 0, 0])
+        }
+        3 if is_legal(frame.spsr) => true,
         // AArch32, which no guest is told of.
         _ => running.leave(Exit::Failed, [Failure::IllegalState as u64, 0, 0, 0]),
     }

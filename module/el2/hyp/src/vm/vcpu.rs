@@ -74,6 +74,8 @@ pub struct Vcpu {
     pub mpidr: u64,
     /// What the host was asked for at the last exit.
     pub pending: Option<Pending>,
+    /// An SError came when it had left: the next run fails by it.
+    pub serror: bool,
     /// Its index in the VM.
     pub index: u8,
     /// KVM_ARM_VCPU_INIT has been there: it may run.
@@ -152,6 +154,7 @@ impl Vcpu {
             stored: State::default(),
             mpidr,
             pending: None,
+            serror: false,
             index,
             ready: false,
         }
