@@ -75,9 +75,29 @@ fn finish_tlbi() {
     }
 }
 
+/// CTR_EL0 of all CPUs in one, 0 before any was taken in.
+static CTR: AtomicU64 = AtomicU64::new(0);
+
+/// From now on caches are maintained by this CTR_EL0. Whoever calls it for a CPU that comes does so
+/// before that one's caches hold anything that another CPU has to clean.
+pub fn set_ctr(folded: u64) {
+    CTR.store(folded, Ordering::Relaxed);
+}
+
+/// The CTR_EL0 to go by: with lines as small as any CPU's. An operation by address reaches the line of
+/// that address in each cache of the domain (Arm ARM D7.5.9); on a CPU whose own lines are longer, a
+/// step of its own would leave every other line of a cache with shorter ones.
+fn ctr() -> u64 {
+    match CTR.load(Ordering::Relaxed) {
+        // The first CPU, which is alone.
+        0 => read_sysreg!("ctr_el0"),
+        folded => folded,
+    }
+}
+
 /// Bytes of the smallest data cache line (CTR_EL0.DminLine).
 fn cache_line() -> u64 {
-    4 << ((read_sysreg!("ctr_el0") >> 16) & 0xf)
+    4 << ((ctr() >> 16) & 0xf)
 }
 
 /// Discards what caches hold of `start..end`, which was written with the MMU off: the host's linear
@@ -135,7 +155,7 @@ fn clean_to_poc(start: u64) {
 fn invalidate_icache(start: u64) {
     const DIC: u64 = 1 << 29;
     const PHYSICAL: u64 = 0b11;
-    let ctr = read_sysreg!("ctr_el0");
+    let ctr = ctr();
     if ctr & DIC != 0 {
         return;
     }

@@ -22,6 +22,7 @@ use mvirt_hyp::vgic::Hardware;
 
 use crate::cpu::{id_regs, PerCpu};
 use crate::lock::{Once, SpinLock};
+use crate::machine;
 use crate::sysreg::read_sysreg;
 
 /// Innermost of all locks.
@@ -142,6 +143,11 @@ pub fn take_in(mitigations: &Mitigations) {
     let mut system = SYSTEM.lock();
     system.workarounds.fold(mitigations);
     let fits = system.ids.fold(read);
+    // Before the CPU does anything that leaves lines in its caches: `SYSTEM` is locked, so that no later
+    // value is overwritten by an earlier one.
+    if let Some(ctr) = system.ids.ctr() {
+        machine::set_ctr(ctr);
+    }
     if !fits && GUESTS.get().is_some() {
         UNFIT.fetch_or(1 << PerCpu::current().index(), Ordering::Relaxed);
     }

@@ -112,6 +112,13 @@ impl SystemIds {
         self.values = Some(merged);
         merged == old
     }
+
+    /// CTR_EL0 as maintenance of caches by address on any CPU has to go by it: the smallest lines of all
+    /// CPUs, for an operation reaches one line of each cache, whatever its size. `None` before the
+    /// first CPU.
+    pub fn ctr(&self) -> Option<u64> {
+        self.values.map(|values| get(&values, Folded::Ctr))
+    }
 }
 
 /// What guests see. Made once, when all CPUs were folded.

@@ -124,6 +124,24 @@ fn folds() {
 }
 
 #[test]
+fn caches_are_maintained_by_the_smallest_lines() {
+    let mut system = SystemIds::new();
+    assert_eq!(system.ctr(), None);
+    // DIC, IDC, DminLine 64, PIPT, IminLine 64; then IminLine 32 and no DIC; then DminLine 32, VPIPT.
+    let cpus = [0xb004_c004, 0x9004_c003, 0xb003_8004];
+    for cpu in cpus {
+        let _ = fold(&mut system, &[(Folded::Ctr, cpu)]);
+    }
+    assert_eq!(system.ctr(), Some(0x9003_8003));
+    // In each order.
+    let mut system = SystemIds::new();
+    for cpu in cpus.iter().rev() {
+        let _ = fold(&mut system, &[(Folded::Ctr, *cpu)]);
+    }
+    assert_eq!(system.ctr(), Some(0x9003_8003));
+}
+
+#[test]
 fn the_fold_tells_of_a_cpu_that_has_less() {
     let mut system = SystemIds::new();
     assert!(fold(&mut system, &[(Folded::Isar0, 2 << 4 | 1 << 60)]));
