@@ -144,6 +144,11 @@ impl Slots {
         }
     }
 
+    /// Takes all memory from the guest, which faults it in again.
+    pub(crate) fn unmap_all(&self, handle: u64) {
+        self.0.iter().for_each(|slot| slot.unmap(handle));
+    }
+
     /// Leaves all that is pinned as it is, for good: EL2 did not give it back.
     pub(crate) fn leak(&mut self) {
         core::mem::forget(core::mem::replace(&mut self.0, KVec::new()));

@@ -152,6 +152,12 @@ fn init(vm: &Vm, vcpu: &Vcpu, state: &mut State, init: &bindings::kvm_vcpu_init)
     let flags = if off { VCPU_POWER_OFF } else { 0 };
     El2.vcpu_init(vm.handle, vcpu.index as u64, flags)?;
     state.features = Some(lasting);
+    if vm.has_run() {
+        // As KVM's stage2_unmap_vm(): what user space writes for the next start, before this call or
+        // after it, is in caches, and the guest starts with its MMU off. What it faults in anew is
+        // cleaned. (A protected VM that has run does not come here.)
+        vm.slots.write().unmap_all(vm.handle);
+    }
     // A reset forgets what the vCPU was waiting for.
     state.access = Access::None;
     Ok(0)

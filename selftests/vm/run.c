@@ -472,6 +472,32 @@ TEST_F(guest, memory_above_the_limit)
 	ASSERT_EQ(0, setresuid(-1, 0, -1));
 }
 
+TEST_F(plain, reset_in_place)
+{
+	struct kvm_vcpu_init init = { .target = KVM_ARM_TARGET_GENERIC_V8 };
+	uint64_t tables = kvm_info(self->g.device).guest_table_bytes;
+	size_t at;
+	int n;
+
+	init.features[0] = 1 << KVM_ARM_VCPU_PSCI_0_2;
+	for (n = 0; n < 3; n++) {
+		memset(self->g.memory, 0x11 * n, SIZE);
+		LOAD(fill);
+		kvm_set(self->g.vcpu, CORE_X(0), RAM + PAGE);
+		kvm_set(self->g.vcpu, CORE_X(1), RAM + SIZE);
+		kvm_set(self->g.vcpu, CORE_X(2), PAGE);
+		EXPECT_OFF();
+		for (at = PAGE; at < SIZE; at += PAGE) {
+			ASSERT_EQ(RAM + at, *(uint64_t *)(self->g.memory + at));
+			ASSERT_EQ(0x11 * n, self->g.memory[at + 8]);
+		}
+		/* The guest faults all of it in again, and so meets what was written meanwhile. */
+		EXPECT_LT(tables, kvm_info(self->g.device).guest_table_bytes);
+		ASSERT_EQ(0, kvm_call(self->g.vcpu, KVM_ARM_VCPU_INIT, (unsigned long)&init));
+		EXPECT_EQ(tables, kvm_info(self->g.device).guest_table_bytes);
+	}
+}
+
 TEST_F(guest, killed)
 {
 	int status, n;
