@@ -60,6 +60,12 @@ pub(crate) fn supply_by<T>(
     Err(ENOMEM)
 }
 
+/// Gives EL2 pages for a call of a guest's, which the guest makes again. Another call may be faster to
+/// use them; then the guest comes again.
+pub(crate) fn grow() -> Result {
+    donate(&mut POOL.lock(), ORDER)
+}
+
 /// Donates 2^`order` pages, or more of them: EL2 takes tables of its own to take them out of the
 /// host's map and into its own, from its reserve too, and refuses what does not fill that again.
 fn donate(pool: &mut u64, order: u32) -> Result {

@@ -14,6 +14,7 @@ use crate::abi::{RUN_ACCESS_DONE, RUN_ACCESS_FAILED, RUN_ACCESS_ONLY};
 use crate::bindings;
 use crate::fault::{self, Fault};
 use crate::hvc::{mrs, El2};
+use crate::pool;
 use crate::slots::Backing;
 use crate::thread::{self, Inside, Work};
 use crate::vcpu::{Access, State, Vcpu};
@@ -145,6 +146,8 @@ fn handle(
                 pinned.relinquish(gfn)?;
             }
         }
+        // ENOMEM leaves the guest before its call.
+        Exit::Tables => pool::grow()?,
         // The page stays pinned: it is user space that gets to see it.
         Exit::Shared => {}
         Exit::Failed => {

@@ -135,6 +135,7 @@ FIXTURE_SETUP(memory)
 	ASSERT_VM(vm, vm_add_slot(vm, GUEST_RAM_BASE, GUEST_RAM_SIZE, variant->backing, 0));
 	ASSERT_VM(vm, vm_add_slot(vm, GUEST_EXTRA_BASE, EXTRA_SIZE, variant->backing, 0));
 	state.backing = variant->backing;
+	ASSERT_VM(vm, vm_add_slot(vm, BLOCKS_BASE, BLOCKS_SIZE, variant->backing, 0));
 	state.other_slot = vm->nr_slots;
 	ASSERT_VM(vm, vm_add_slot(vm, OTHER_BASE, OTHER_SIZE, variant->backing, 0));
 	error = vm_add_slot(vm, READ_ONLY_BASE, READ_ONLY_SIZE, variant->backing, KVM_MEM_READONLY);

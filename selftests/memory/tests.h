@@ -22,6 +22,7 @@
 	X(share_and_unshare, 1, 0)				\
 	X(share_refused, 1, 0)					\
 	X(relinquish, 1, 0)					\
+	X(relinquish_in_many_blocks, 1, 0)			\
 	X(mmio_guard, 1, 0)
 
 /* Memory behind GUEST_EXTRA_BASE, of the backing under test. */
@@ -32,6 +33,10 @@
 /* A read-only one, where a VM may have such. */
 #define READ_ONLY_BASE	0xa0000000
 #define READ_ONLY_SIZE	(64UL << 10)
+
+/* One of many blocks. */
+#define BLOCKS_BASE	0xb0000000
+#define BLOCKS_SIZE	(96UL << 20)
 
 /* Requests of this test; their argument is an address of the guest. */
 #define REQUEST_PEEK	(REQUEST_OWN + 0)	/* 8 bytes as the VMM reads them; PEEK_REFUSED at SIGBUS */

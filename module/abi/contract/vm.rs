@@ -101,6 +101,9 @@ exits! {
     Shared = 7;
     /// EL2 cannot go on with this vCPU: [`Failure`] and ESR_EL2's exception class.
     Failed = 8;
+    /// A hypercall of the guest's takes a table, and the pool has none to spare: it wants pages, and the
+    /// guest makes the call again. No result.
+    Tables = 9;
 }
 
 /// Why [`Exit::Failed`].

@@ -134,6 +134,29 @@ void relinquish(void)
 	CHECK_EQ(hvc(MEM_UNSHARE, SHARED, 0, 0), 0);
 }
 
+/* Where a page is part of a block, a table is needed to split it: for each block another one. */
+void relinquish_in_many_blocks(void)
+{
+	u64 a, block = 2UL << 20;
+
+	if (!has_services())
+		return;
+	if (!(guest_flags() & GUEST_FLAG_MVIRT)) {
+		CHECK_EQ(hvc(MEM_RELINQUISH, SHARED, 0, 0), NOT_SUPPORTED);
+		return;
+	}
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block)
+		mmio_write64(a + 16 * granule, a);
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block) {
+		mmio_write64(a + 17 * granule, a);
+		CHECK_AT(a, hvc(MEM_RELINQUISH, a + 16 * granule, 0, 0), 0);
+	}
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block) {
+		CHECK_AT(a, request(REQUEST_PEEK, a + 16 * granule), 0);
+		CHECK_AT(a, mmio_read64(a + 17 * granule), a);
+	}
+}
+
 void mmio_guard(void)
 {
 	u64 page;

@@ -240,6 +240,12 @@ fn change_memory(running: &mut Running, frame: &mut Frame, ipa: u64, change: Cha
             running.vcpu.pending = Some(Pending::Call);
             running.leave(Exit::Abort, [ipa, mvirt_abi::abort::WRITE, 0, 0])
         }
+        // A block has to be split, which is not the guest's concern: the host gives pages for tables,
+        // and the call is made again.
+        Err(Error::NoMemory) => {
+            frame.elr = frame.elr.wrapping_sub(4);
+            running.leave(Exit::Tables, [0; 4])
+        }
         Err(_) => answer(frame, Service::memory_answer(false)),
     }
 }
