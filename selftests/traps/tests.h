@@ -23,6 +23,8 @@
 	X(hvc_keeps_registers, 1, 0)				\
 	X(set_way_maintenance_keeps_data, 1, 0)			\
 	X(set_way_maintenance_with_the_mmu_off, 1, GUEST_MMU_OFF)	\
+	X(set_way_maintenance_and_caches_off, 1, 0)		\
+	X(registers_written_after_set_way, 1, 0)		\
 	X(maintenance_by_address, 1, 0)				\
 	X(tlb_maintenance_and_translation, 1, 0)		\
 	X(fp_registers_are_kept, 1, 0)				\

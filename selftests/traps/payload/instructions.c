@@ -178,6 +178,100 @@ void set_way_maintenance_with_the_mmu_off(void)
 	set_way();
 }
 
+/* pKVM refuses it to a protected guest. */
+static bool has_set_way(void)
+{
+	return !(guest_flags() & GUEST_FLAG_PROTECTED && undefined(dc_csw(0)));
+}
+
+#define FIRST_PAGE	(GUEST_RAM_BASE + (2UL << 20))
+#define LAST_PAGE	(GUEST_RAM_BASE + (6UL << 20))
+
+static void fill_pages(u64 seed)
+{
+	u64 a;
+
+	for (a = FIRST_PAGE; a < LAST_PAGE; a += 4096)
+		mmio_write64(a, a * seed);
+}
+
+static void expect_pages(u64 seed)
+{
+	u64 a;
+
+	for (a = FIRST_PAGE; a < LAST_PAGE; a += 4096)
+		if (!CHECK_AT(a, mmio_read64(a), a * seed))
+			break;
+}
+
+/* As a boot loader does before it starts a kernel, and as it began: no other maintenance. */
+void set_way_maintenance_and_caches_off(void)
+{
+	u64 round;
+
+	if (!has_set_way()) {
+		CHECK(true);
+		return;
+	}
+	for (round = 1; round < 4; round++) {
+		fill_pages(round);
+		dsb();
+		all_sets_and_ways(dc_cisw);
+		dsb();
+		mmu_set(SCTLR_RES1);
+		CHECK_EQ(read_sysreg(sctlr_el1), SCTLR_RES1);
+		expect_pages(round);
+		fill_pages(~round);
+		dsb();
+		all_sets_and_ways(dc_isw);
+		dsb();
+		mmu_set(SCTLR_MMU_ON);
+		CHECK_EQ(read_sysreg(sctlr_el1), SCTLR_MMU_ON);
+		expect_pages(~round);
+	}
+}
+
+#define FOR_TRANSLATION(X)							\
+	X(ttbr1_el1, 0x40001000) X(esr_el1, 0x5a5a5a5a) X(far_el1, ~0UL / 3)	\
+	X(contextidr_el1, 0x12345678) X(mair_el1, MAIR | 0x44UL << 16)		\
+	X(tcr_el1, TCR | 1UL << 37) X(afsr0_el1, 0) X(afsr1_el1, 0) X(amair_el1, 0)
+#define WRITE_TRANSLATION(name, value)	write_sysreg(name, value); want.name = read_sysreg(name);
+#define KEEP_TRANSLATION(name, value)	was.name = read_sysreg(name);
+#define AGAIN_TRANSLATION(name, value)	write_sysreg(name, value);
+#define COMPARE_TRANSLATION(name, value)	CHECK_EQ(read_sysreg(name), want.name);
+#define BACK_TRANSLATION(name, value)	write_sysreg(name, was.name);
+#define DECLARE_TRANSLATION(name, value)	u64 name;
+
+/* Such writes may trap until the caches have gone off and on; they do what they do without. */
+void registers_written_after_set_way(void)
+{
+	struct {
+		FOR_TRANSLATION(DECLARE_TRANSLATION)
+	} want, was;
+
+	if (!has_set_way()) {
+		CHECK(true);
+		return;
+	}
+	FOR_TRANSLATION(KEEP_TRANSLATION)
+	FOR_TRANSLATION(WRITE_TRANSLATION)
+	FOR_TRANSLATION(BACK_TRANSLATION)
+	isb();
+	mmu_set(SCTLR_RES1);
+	dc_cisw(0);
+	dsb();
+	FOR_TRANSLATION(AGAIN_TRANSLATION)
+	isb();
+	FOR_TRANSLATION(COMPARE_TRANSLATION)
+	request(REQUEST_MIGRATE, 0);
+	FOR_TRANSLATION(COMPARE_TRANSLATION)
+	CHECK_EQ(read_sysreg(ttbr0_el1), (u64)identity_map);
+	FOR_TRANSLATION(BACK_TRANSLATION)
+	isb();
+	mmu_set(SCTLR_MMU_ON);
+	CHECK_EQ(read_sysreg(sctlr_el1), SCTLR_MMU_ON);
+}
+
 void maintenance_by_address(void)
 {
 	u64 zva = read_sysreg(dczid_el0), i;

@@ -424,11 +424,11 @@ impl Drop for Stage1Walks {
     }
 }
 
-/// Sets or clears HCR_EL2.TVM.
+/// Sets or clears HCR_EL2.TVM, for the host or the guest that is in the CPU.
 pub fn set_tvm(on: bool) {
     let hcr = read_sysreg!("hcr_el2");
     let hcr = if on { hcr | HCR_TVM } else { hcr & !HCR_TVM };
-    // SAFETY: only adds or ends a trap of the host.
+    // SAFETY: only adds or ends a trap.
     unsafe { write_sysreg!("hcr_el2", hcr) };
     isb();
 }

@@ -24,6 +24,7 @@ use mvirt_hyp::vm::{Phase, Vm};
 use super::switch::{self, HostContext};
 use super::system::{self, Guests};
 use super::{find_alive, gic, serror, timers, trap, Slot, VMS};
+use crate::calls::with_memory;
 use crate::cpu::PerCpu;
 use crate::entropy;
 use crate::entry::{el2_guest_enter, Frame};
@@ -345,6 +346,16 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
     if let Some(exit) = why {
         vm.put(vcpu);
         return Ok(results(exit));
+    }
+    if let Some(from) = vcpu.set_way.next() {
+        let next = with_memory(|memory, m| memory.guest_clean(m, n, from));
+        if let Ok(next) = next {
+            vcpu.set_way.cleaned(next);
+        }
+        if next != Ok(None) {
+            vm.put(vcpu);
+            return next.map(|_| results([Exit::Interrupt as u64]));
+        }
     }
     let flush = vm.moves_in(cpu as usize, vcpu.index);
     let regime = vm.regime;

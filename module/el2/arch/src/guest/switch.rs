@@ -25,6 +25,7 @@ use mvirt_hyp::vm::vcpu::{Fp, Vcpu};
 
 use super::debug;
 use super::system::{Core, Optional};
+use crate::cpu::HCR_TVM;
 use crate::host::read_par;
 use crate::sysreg::{isb, read_sysreg, write_sysreg};
 
@@ -58,6 +59,22 @@ macro_rules! accesses {
                 })*
                 if pauth {
                     $(write_sysreg!($pac_asm, regs.get(Reg::$pac));)*
+                }
+            }
+        }
+
+        /// Writes one register of EL1 or EL0.
+        ///
+        /// # Safety
+        ///
+        /// It is of the guest whose registers are in the CPU; one of pointer authentication only where
+        /// guests have that.
+        pub unsafe fn write_one(register: Reg, value: u64) {
+            // SAFETY: by the caller's promise.
+            unsafe {
+                match register {
+                    $(Reg::$base => write_sysreg!($base_asm, value),)*
+                    $(Reg::$pac => write_sysreg!($pac_asm, value),)*
                 }
             }
         }
@@ -332,7 +349,7 @@ impl HostContext {
         host.recording = Recording::stop(&cpu.has);
         read_all(&mut host.regs, cpu.pauth);
         let controls = Controls {
-            hcr: guest.hcr,
+            hcr: guest.hcr | if vcpu.set_way.watches() { HCR_TVM } else { 0 },
             cptr: guest.cptr,
             mdcr: guest.mdcr,
             hstr: HSTR,

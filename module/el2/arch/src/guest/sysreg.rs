@@ -1,19 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A guest's trapped accesses to System registers.
+//!
+//! Why unsafe: its translation registers are written.
 
+use mvirt_abi::Exit;
 use mvirt_hyp::guest::sysreg::{syndrome, Outcome};
 use mvirt_hyp::trap::{Encoding, Exception, SysregAccess};
 
 use super::run::Running;
-use super::timers;
 use super::trap::skip;
+use super::{switch, timers};
+use crate::cpu::set_tvm;
 use crate::entry::Frame;
 use crate::host::inject;
+use crate::sysreg::read_sysreg;
 
 /// Trapped by ICH_HCR_EL2.TDIR, where an interrupt that is active is in no list register.
 const ICC_DIR_EL1: Encoding = Encoding::new(3, 0, 12, 11, 1);
 
-/// Does the access; the guest goes on.
+/// All of the guest's memory is cleaned before it goes on, in steps, for which it leaves.
+fn clean(running: &mut Running) -> bool {
+    set_tvm(running.vcpu.set_way.watches());
+    running.leave(Exit::Interrupt, [0; 4])
+}
+
+/// Does the access. Whether the guest goes on.
 pub fn access(running: &mut Running, frame: &mut Frame, access: SysregAccess) -> bool {
     let context = running.context();
     let value = frame.gp(access.rt);
@@ -29,10 +40,20 @@ pub fn access(running: &mut Running, frame: &mut Frame, access: SysregAccess) ->
         Outcome::Value(value) => frame.set_gp(access.rt, value),
         Outcome::Done => {}
         Outcome::Debug => running.set_debug(),
-        // DC CISW and its kin: with HCR_EL2.SWIO the hardware's own would throw nothing away, and
-        // reach nobody else's lines. A guest's memory was cleaned when it was given, and what it has
-        // written since is in the caches that its other accesses see.
-        Outcome::SetWay => {}
+        Outcome::SetWay => {
+            skip(frame);
+            return !running.vcpu.set_way.operation() || clean(running);
+        }
+        Outcome::Translation(register, value) => {
+            let before = read_sysreg!("sctlr_el1");
+            // SAFETY: the guest's own register, which it writes itself where it is not watched.
+            unsafe { switch::write_one(register, value) };
+            skip(frame);
+            let after = read_sysreg!("sctlr_el1");
+            let begins = running.vcpu.set_way.written(before, after);
+            set_tvm(running.vcpu.set_way.watches());
+            return !begins || clean(running);
+        }
         Outcome::Timer(register, written) => {
             let now = timers::now();
             match written {

@@ -17,6 +17,7 @@ pub mod quick;
 pub mod reset;
 pub mod serror;
 pub mod services;
+pub mod setway;
 pub mod sysreg;
 pub mod timer;
 pub mod traps;

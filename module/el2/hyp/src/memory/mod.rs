@@ -43,7 +43,7 @@ use crate::pool::Pool;
 pub use boot::Boot;
 pub use check::Violation;
 pub use fault::{Denied, Outcome};
-pub use guest::{GuestMapping, GuestTable, MAX_GUEST_MAP};
+pub use guest::{GuestMapping, GuestTable, MAX_GUEST_CLEAN, MAX_GUEST_MAP};
 pub use pages::{Chunks, PageMap, PAGES_PER_CHUNK};
 pub use ram::{Pages, Ram};
 pub use transition::MAX_DONATION;

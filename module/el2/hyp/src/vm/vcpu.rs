@@ -11,6 +11,7 @@ use crate::frame::Frame;
 use crate::guest::event::{is_legal, Access};
 use crate::guest::psci::EntryPoint;
 use crate::guest::reset;
+use crate::guest::setway::SetWay;
 use crate::guest::sysreg::State;
 use crate::guest::timer::Timer;
 use crate::vgic::CpuInterface;
@@ -74,6 +75,8 @@ pub struct Vcpu {
     pub mpidr: u64,
     /// What the host was asked for at the last exit.
     pub pending: Option<Pending>,
+    /// Maintenance by set and way.
+    pub set_way: SetWay,
     /// An SError came when it had left: the next run fails by it.
     pub serror: bool,
     /// Its index in the VM.
@@ -154,6 +157,7 @@ impl Vcpu {
             stored: State::default(),
             mpidr,
             pending: None,
+            set_way: SetWay::default(),
             serror: false,
             index,
             ready: false,

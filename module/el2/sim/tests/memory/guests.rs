@@ -5,7 +5,7 @@ use crate::common::small;
 use mvirt_abi::{Error, Stat, MAP_EXEC, MAP_WRITE, MAX_VMS};
 use mvirt_hyp::addr::{Granule, GuestIpa, Level, Phys, K16, K4};
 use mvirt_hyp::machine::Machine;
-use mvirt_hyp::memory::{Denied, MAX_GUEST_MAP};
+use mvirt_hyp::memory::{Denied, MAX_GUEST_CLEAN, MAX_GUEST_MAP};
 use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::pgtable::stage2::Rights;
 use mvirt_hyp::pool::RESERVE;
@@ -884,6 +884,69 @@ fn no_memory_changes_nothing() {
                 let map = memory.guest_map(m, SLOT, 600, pfn + 88, 1, 0);
                 assert_eq!(map, Ok(()));
             }
+            rig.settle();
+            rig.check();
+            rig.guest_destroy(SLOT);
+        });
+    }
+}
+
+/// What a guest that cleans by set and way must find: each of its pages in memory, and in steps.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn all_of_a_guest_is_cleaned_in_steps() {
+    for protected in [true, false] {
+        with_rig::<K4>(|mut rig, pfn| {
+            rig.guest_create(SLOT, protected, BITS).expect("room");
+            assert_eq!(
+                rig.memory.guest_clean(&mut rig.m, SLOT + 1, 0),
+                Err(Error::NoEntry)
+            );
+            // A block, pages on both sides of a table's end, and the last page that there can be.
+            let last = (1 << (BITS - K4::SHIFT)) - 1;
+            let runs = [
+                (512, 512, 512),
+                (1534, 1030, 5),
+                (0, 1040, 1),
+                (last, 1050, 1),
+            ];
+            let mut mine = Vec::new();
+            for (gfn, offset, nr) in runs {
+                let map = rig
+                    .memory
+                    .guest_map(&mut rig.m, SLOT, gfn, pfn + offset, nr, RWX);
+                assert_eq!(map, Ok(()), "{gfn}");
+                mine.extend(pfn + offset..pfn + offset + nr);
+            }
+            let others: Vec<u64> = (0..8).map(|n| pfn + 1100 + n).collect();
+            let page = |pfn: u64| Phys::new(pfn << K4::SHIFT);
+            for pfn in mine.iter().chain(&others) {
+                // In the caches alone: by the guest, or by the host for its own.
+                rig.m.host_store(page(*pfn), 0x1000 + pfn, true);
+            }
+            let in_memory = |rig: &mut Rig<'_, K4>, pfns: &[u64]| {
+                let m = &mut rig.m;
+                let cleaned = |pfn: &&u64| m.host_load(page(**pfn), false) == 0x1000 + **pfn;
+                pfns.iter().filter(cleaned).count()
+            };
+            assert_eq!(in_memory(&mut rig, &mine), 0);
+            let (mut next, mut before, mut steps) = (Some(0), 0, 0);
+            while let Some(gfn) = next {
+                next = rig
+                    .memory
+                    .guest_clean(&mut rig.m, SLOT, gfn)
+                    .expect("it is there");
+                assert!(next.is_none_or(|next| next > gfn));
+                let now = in_memory(&mut rig, &mine);
+                // Lossless: a small number.
+                assert!(now - before <= MAX_GUEST_CLEAN as usize);
+                before = now;
+                steps += 1;
+            }
+            assert_eq!(before, mine.len());
+            assert_eq!(in_memory(&mut rig, &others), 0);
+            assert!(steps < 8 * 512, "{steps}");
+            assert_eq!(rig.memory.guest_clean(&mut rig.m, SLOT, last + 1), Ok(None));
             rig.settle();
             rig.check();
             rig.guest_destroy(SLOT);

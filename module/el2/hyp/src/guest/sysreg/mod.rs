@@ -16,6 +16,7 @@ use super::idregs::GuestIds;
 use super::timer;
 use crate::cpu::bits;
 use crate::trap::{Encoding, SysregAccess};
+use crate::vm::registers::Reg;
 
 /// Which interrupts an ICC_SGI register makes pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +46,10 @@ pub enum Outcome {
     Sgi(Sgi, u64),
     /// The physical timer: [`timer::Timer::read`], or with a value [`timer::Timer::write`].
     Timer(timer::Register, Option<u64>),
-    /// DC ISW, CSW or CISW. The operation itself is of no use, as the guest neither knows the geometry
-    /// nor stays on a CPU. What a guest means by it is all of its memory. With FEAT_S2FWB in stage 2
-    /// there is nothing to do: its accesses are cacheable even with its MMU off.
+    /// DC ISW, CSW or CISW: [`setway`](super::setway).
     SetWay,
+    /// The write of a translation register, which HCR_EL2.TVM has stopped: [`setway`](super::setway).
+    Translation(Reg, u64),
 }
 
 /// What an access depends on beside the vCPU's own state.
@@ -76,6 +77,21 @@ pub struct State {
     /// CSSELR_EL1: which cache CCSIDR_EL1 tells of. Level and InD.
     pub csselr: u8,
 }
+
+/// What HCR_EL2.TVM traps, of what a guest has (Arm ARM D24.2, "HCR_EL2").
+const TRANSLATION: [Reg; 11] = [
+    Reg::Sctlr,
+    Reg::Ttbr0,
+    Reg::Ttbr1,
+    Reg::Tcr,
+    Reg::Esr,
+    Reg::Far,
+    Reg::Afsr0,
+    Reg::Afsr1,
+    Reg::Mair,
+    Reg::Amair,
+    Reg::Contextidr,
+];
 
 /// CSSELR_EL1 without TnD, which belongs to MTE.
 const CSSELR: u64 = 0xf;
@@ -110,6 +126,10 @@ impl State {
             (3, 3, 14, 2, 2, _) => Outcome::Timer(timer::Register::Cval, written),
             // DC ISW, CSW, CISW; their forms for tags (op2 4 and 6) belong to MTE.
             (1, 0, 7, 6 | 10 | 14, 2, Some(_)) => Outcome::SetWay,
+            (3, 0, .., Some(value)) => {
+                let found = TRANSLATION.iter().find(|reg| reg.encoding() == r);
+                found.map_or(Outcome::Undefined, |reg| Outcome::Translation(*reg, value))
+            }
             _ => Outcome::Undefined,
         }
     }

@@ -137,6 +137,23 @@ fn set_and_way() {
 }
 
 #[test]
+fn translation_registers_are_written() {
+    let mut cpu = Cpu::new();
+    for register in TRANSLATION {
+        let e = register.encoding();
+        let code = (e.op0, e.op1, e.crn, e.crm, e.op2);
+        let written = cpu.write(code, 0x1234);
+        assert_eq!(written, Outcome::Translation(register, 0x1234));
+        // Reads are not trapped.
+        assert_eq!(cpu.read(code), Outcome::Undefined);
+    }
+    // VBAR_EL1, CPACR_EL1, TCR2_EL1: not of them.
+    for code in [(3, 0, 12, 0, 0), (3, 0, 1, 0, 2), (3, 0, 2, 0, 3)] {
+        assert_eq!(cpu.write(code, 0), Outcome::Undefined);
+    }
+}
+
+#[test]
 fn hidden_features_are_undefined() {
     let mut cpu = Cpu::new();
     let hidden = [

@@ -18,6 +18,7 @@
 //! for, so neither matters here. That no vCPU of a guest runs while it is taken apart, nor is in the
 //! context of any CPU, is the caller's to see to.
 
+mod clean;
 mod destroy;
 mod map;
 mod share;
@@ -33,6 +34,7 @@ use crate::pgtable::stage2::{GuestRegime, GuestStage, Rights, Shape};
 use crate::pgtable::{Tree, View};
 use destroy::Dying;
 
+pub use clean::MAX_GUEST_CLEAN;
 pub use map::MAX_GUEST_MAP;
 
 /// Descriptors or tables that one call looks at before it answers, where there may be any number.
