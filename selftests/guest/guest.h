@@ -12,8 +12,6 @@
 #define GUEST_MMU_OFF	(1 << 0)
 
 #define GUEST_RAM_SIZE	(8UL << 20)
-/* Seconds that one may take in its machine. */
-#define GUEST_SECONDS	60
 
 #define GUEST_NUMBER(name, cpus, flags)	TEST_##name,
 #define GUEST_NUMBERS(list)		enum { list(GUEST_NUMBER) }

@@ -207,12 +207,12 @@ void delay(u64 microseconds)
 
 bool wait_for(const u64 *flag, u64 value)
 {
-	u64 end = now() + ticks(10000000);
+	u64 end = now() + ticks(GUEST_WAIT_SECONDS * 1000000UL);
 
 	while (READ_ONCE(*flag) < value && now() < end)
 		;
 	dsb();
-	return check(__LINE__, "a wait of 10 s for a value ended", READ_ONCE(*flag) >= value,
+	return check(__LINE__, "a wait for a value ended", READ_ONCE(*flag) >= value,
 		     READ_ONCE(*flag), value);
 }
 

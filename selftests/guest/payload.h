@@ -133,7 +133,7 @@ extern char secondary_start[];
 u64 mpidr_of(u64 index);
 /* Starts CPU @index with @work, waits until it runs. */
 void cpu_start(u64 index, void (*work)(u64 index));
-/* Waits until *@flag is @value or more; a check fails after 10 s. */
+/* Waits until *@flag is @value or more; a check fails after GUEST_WAIT_SECONDS. */
 bool wait_for(const u64 *flag, u64 value);
 void mmu_set(u64 sctlr);
 

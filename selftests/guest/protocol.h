@@ -43,6 +43,14 @@
 #define DEVICE_REQUEST		0x30
 #define DEVICE_ANSWER		0x38
 
+/*
+ * Seconds after which something will not come any more. They are only there to end a test that fails:
+ * on a machine that does other work an emulated CPU may get a hundredth of the time, so none is a
+ * measure of anything. A payload's wait ends first, then the VMM's, then the test's (lib/harness.h).
+ */
+#define GUEST_WAIT_SECONDS	200
+#define GUEST_SECONDS		240
+
 /* Requests that every VMM of these tests knows; those of one test start at REQUEST_OWN. */
 
 /* KVM_IRQ_LINE: bits 31:0 are its irq, bit 32 the level. Answers 0 or -errno. */

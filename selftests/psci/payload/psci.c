@@ -268,7 +268,7 @@ static void leave(u64 index)
 
 static void wait_off(u64 index)
 {
-	u64 end = now() + ticks(10000000);
+	u64 end = now() + ticks(GUEST_WAIT_SECONDS * 1000000UL);
 
 	while (hvc(PSCI_AFFINITY_INFO, mpidr_of(index), 0, 0) != OFF && now() < end)
 		;

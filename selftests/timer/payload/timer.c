@@ -328,7 +328,7 @@ static void ticks_of(const struct timer *t)
 	t->set_cval(s->next);
 	t->set_ctl(ENABLE);
 	irq_enable();
-	while (READ_ONCE(s->nr) < 100 && t->count() < began + ticks(20000000))
+	while (READ_ONCE(s->nr) < 100 && t->count() < began + ticks(GUEST_WAIT_SECONDS * 1000000UL))
 		wfi();
 	irq_disable();
 	CHECK_EQ(s->nr, 100);
