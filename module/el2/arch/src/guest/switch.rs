@@ -17,7 +17,7 @@
 use core::arch::asm;
 
 use mvirt_hyp::for_each_guest_register;
-use mvirt_hyp::guest::sysreg::{Debug, Points};
+use mvirt_hyp::guest::sysreg::{Debug, Points, MDSCR_MDE};
 use mvirt_hyp::guest::traps::{mpam2, mpamhcr, HFGXTR, HSTR, OTHER_FGT};
 use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::vm::registers::{Reg, Registers};
@@ -372,7 +372,7 @@ impl HostContext {
         unsafe {
             swap(&vcpu.regs, &controls, (regime.vtcr, regime.vttbr), host);
         }
-        if vcpu.stored.debug.is_armed() {
+        if controls.mdscr & MDSCR_MDE != 0 {
             host.load_points(&vcpu.stored.debug);
         }
     }
@@ -380,9 +380,10 @@ impl HostContext {
     /// The guest's debug registers have changed: puts them into the hardware as far as they can have an
     /// effect. Called with the guest's controls in force.
     pub fn set_debug(&mut self, debug: &Debug) {
+        let mdscr = debug.hardware_mdscr();
         // SAFETY: debug exceptions of the guest, which go to the guest; MDE only with its own points.
-        unsafe { write_sysreg!("mdscr_el1", debug.hardware_mdscr()) };
-        if debug.is_armed() {
+        unsafe { write_sysreg!("mdscr_el1", mdscr) };
+        if mdscr & MDSCR_MDE != 0 {
             self.load_points(debug);
         }
     }

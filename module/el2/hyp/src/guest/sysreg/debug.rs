@@ -22,7 +22,8 @@ pub const POINTS: usize = 16;
 /// MDSCR_EL1.
 const MDSCR_SS: u64 = 1 << 0;
 const MDSCR_KDE: u64 = 1 << 13;
-const MDSCR_MDE: u64 = 1 << 15;
+/// MDSCR_EL1.MDE.
+pub const MDSCR_MDE: u64 = 1 << 15;
 /// OSLSR_EL1: OSLM, bits 3 and 0, is 0b10: the lock is implemented.
 const OSLSR_OSLM: u64 = 1 << 3;
 const OSLSR_OSLK: u64 = 1 << 1;

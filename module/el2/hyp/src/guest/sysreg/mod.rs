@@ -9,7 +9,7 @@
 mod debug;
 mod user;
 
-pub use debug::{Counts, Debug, Points, POINTS};
+pub use debug::{Counts, Debug, Points, MDSCR_MDE, POINTS};
 pub use user::Written;
 
 use super::idregs::GuestIds;
