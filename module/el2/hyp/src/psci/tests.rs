@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One case for each function and each refusal; `tests/psci.rs` has the interleavings.
+//! One case for each function and each refusal; `tests/psci` has the interleavings.
 
 use std::string::{String, ToString};
 use std::vec::Vec;

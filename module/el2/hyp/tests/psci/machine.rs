@@ -1,29 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0
-//! The PSCI relay between a host that calls at random and a firmware that is slow and refuses.
-//!
-//! The machine here is a few CPUs, each of which runs the host, is in a call that the firmware has
-//! not worked on yet, has an answer that EL2 has not worked in yet, or is off. A step moves one of
-//! them, so that calls of different CPUs overlap in every way that the lock around the relay
-//! allows. The firmware is written from the specification; it checks what it is given, and knows
-//! which request of the host each power-up goes back to. What the relay answers is compared with
-//! what the truth of the machine demands.
+//! The machine: its CPUs, its firmware, and the relay between the two.
 
 use mvirt_hyp::psci::{
     Action, Arrival, EntryPoint, Firmware, Identifier, Relay, ReturnCode, State, Then,
 };
-use proptest::prelude::*;
 
-const EL2: u64 = 0x4_0000_1000;
-const MPIDRS: [u64; 3] = [0x0, 0x1, 0x100];
+pub const EL2: u64 = 0x4_0000_1000;
+pub const MPIDRS: [u64; 3] = [0x0, 0x1, 0x100];
 const CPU_ON: u32 = 0xc400_0003;
 const CPU_OFF: u32 = 0x8400_0002;
 const CPU_SUSPEND: u32 = 0xc400_0001;
 const AFFINITY_INFO: u32 = 0xc400_0004;
-const POWER_DOWN: u64 = 1 << 16;
+const CPU_FREEZE: u32 = 0x8400_000b;
+const CPU_DEFAULT_SUSPEND: u32 = 0xc400_000c;
+const SYSTEM_SUSPEND: u32 = 0xc400_000e;
+const SET_SUSPEND_MODE: u32 = 0x8400_000f;
+/// The power level of a power_state argument in the original format; the tests use it in both.
+const LEVEL_1: u64 = 1 << 24;
 
 /// What a CPU is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Doing {
+pub enum Doing {
     /// Runs the host.
     Host,
     /// Made an SMC; `wanted` is the entry point that the host gave with it, if any.
@@ -44,34 +41,54 @@ enum Doing {
     },
 }
 
-struct Machine {
+/// The machine.
+pub struct Machine {
     relay: Relay,
-    cpus: [Doing; MPIDRS.len()],
+    /// What tells a power-down state, by the firmware's format of power_state.
+    power_down: u64,
+    /// The mode that the host has set: it coordinates idle states itself.
+    osi: bool,
+    pub cpus: [Doing; MPIDRS.len()],
     /// The entry point of the suspend that a CPU is powered down in.
     asleep: [Option<(EntryPoint, u64)>; MPIDRS.len()],
 }
 
 /// What may happen next.
 #[derive(Clone, Debug)]
-enum Step {
+pub enum Step {
     /// The host on a CPU calls CPU_ON.
     On {
         cpu: usize,
         target: u64,
         entry: EntryPoint,
     },
-    /// The host on a CPU calls CPU_OFF.
-    Off { cpu: usize },
-    /// The host on a CPU calls CPU_SUSPEND.
+    /// The host on a CPU calls CPU_OFF or CPU_FREEZE.
+    Off { cpu: usize, freeze: bool },
+    /// The host on a CPU calls CPU_SUSPEND, for itself or for what it shares power with.
     Suspend {
         cpu: usize,
         power_down: bool,
+        for_all: bool,
         entry: EntryPoint,
     },
+    /// The host on a CPU calls a function that only powers down: SYSTEM_SUSPEND or
+    /// CPU_DEFAULT_SUSPEND.
+    Down {
+        cpu: usize,
+        system: bool,
+        entry: EntryPoint,
+    },
+    /// The host on a CPU says who coordinates idle states.
+    Mode { cpu: usize, osi: bool },
     /// The host on a CPU asks for a state.
     Info { cpu: usize, target: u64 },
-    /// The firmware works on a CPU's call, and refuses it if it may and `refuses`.
-    Firmware { cpu: usize, refuses: bool },
+    /// The firmware works on a CPU's call, and refuses it if it may and `refuses`; a suspend that is
+    /// not refused may return at once, as if an interrupt had come.
+    Firmware {
+        cpu: usize,
+        refuses: bool,
+        interrupted: bool,
+    },
     /// EL2 gets the firmware's answer.
     Return { cpu: usize },
     /// A core that is powering up reaches EL2, or a suspended one is woken.
@@ -91,10 +108,11 @@ fn code(code: ReturnCode) -> u64 {
 }
 
 impl Machine {
-    fn new() -> Machine {
+    /// With two CPUs that run the host and one that is off.
+    pub fn new(extended_state: bool) -> Machine {
         let firmware = Firmware {
             version: 0x1_0000,
-            extended_state: false,
+            extended_state,
             entry: EL2,
         };
         let mut relay = Relay::new(&MPIDRS, firmware).unwrap();
@@ -103,6 +121,8 @@ impl Machine {
         let cpus = [Doing::Host, Doing::Host, Doing::Off];
         Machine {
             relay,
+            power_down: if extended_state { 1 << 30 } else { 1 << 16 },
+            osi: false,
             cpus,
             asleep: [None; MPIDRS.len()],
         }
@@ -201,8 +221,24 @@ impl Machine {
         }
     }
 
+    /// Whether all CPUs but this one are off, or powered down in a suspend if `asleep` counts.
+    fn others_are_down(&self, cpu: usize, asleep: bool) -> bool {
+        (0..MPIDRS.len())
+            .filter(|n| *n != cpu)
+            .all(|n| self.cpus[n] == Doing::Off && (asleep || self.asleep[n].is_none()))
+    }
+
+    /// The firmware powers a CPU down, from where it resumes.
+    fn sleep(&mut self, cpu: usize, wanted: Option<EntryPoint>, entry: u64, context: u64) {
+        assert_eq!(entry, EL2, "the host's entry point reached the firmware");
+        assert_eq!(context, cpu as u64);
+        let wanted = wanted.expect("a power-down state has an entry point");
+        self.asleep[cpu] = Some((wanted, context));
+        self.cpus[cpu] = Doing::Off;
+    }
+
     /// The firmware works on the call of `cpu`.
-    fn firmware(&mut self, cpu: usize, refuses: bool) {
+    fn firmware(&mut self, cpu: usize, refuses: bool, interrupted: bool) {
         let Doing::Calling { regs, then, wanted } = self.cpus[cpu] else {
             return;
         };
@@ -233,20 +269,36 @@ impl Machine {
                     _ => code(ReturnCode::AlreadyOn),
                 }
             }
-            CPU_OFF if refuses => code(ReturnCode::Denied),
-            CPU_OFF => {
+            CPU_OFF | CPU_FREEZE if refuses => code(ReturnCode::Denied),
+            CPU_OFF | CPU_FREEZE => {
                 self.cpus[cpu] = Doing::Off;
                 return;
             }
             CPU_SUSPEND => {
                 assert_eq!(regs[2], EL2, "the host's entry point reached the firmware");
                 assert_eq!(regs[3], cpu as u64);
-                if !refuses && regs[1] & POWER_DOWN != 0 {
-                    let wanted = wanted.expect("a power-down state has an entry point");
-                    self.asleep[cpu] = Some((wanted, regs[3]));
-                    self.cpus[cpu] = Doing::Off;
-                    return;
+                let last = self.others_are_down(cpu, true);
+                // A host that coordinates must not ask for what its other CPUs still use.
+                let early = self.osi && regs[1] & LEVEL_1 != 0 && !last;
+                match regs[1] & self.power_down != 0 {
+                    _ if early || refuses => code(ReturnCode::Denied),
+                    true if !interrupted => return self.sleep(cpu, wanted, regs[2], regs[3]),
+                    _ => 0,
                 }
+            }
+            CPU_DEFAULT_SUSPEND | SYSTEM_SUSPEND => {
+                let system = regs[0] == u64::from(SYSTEM_SUSPEND);
+                if refuses || (system && !self.others_are_down(cpu, false)) {
+                    code(ReturnCode::Denied)
+                } else if interrupted {
+                    0
+                } else {
+                    return self.sleep(cpu, wanted, regs[1], regs[2]);
+                }
+            }
+            SET_SUSPEND_MODE if refuses => code(ReturnCode::NotSupported),
+            SET_SUSPEND_MODE => {
+                self.osi = regs[1] == 1;
                 0
             }
             AFFINITY_INFO => {
@@ -294,20 +346,38 @@ impl Machine {
         self.cpus[cpu] = Doing::Host;
     }
 
-    fn step(&mut self, step: &Step) {
+    /// Moves on by one step, if it can be done now.
+    pub fn step(&mut self, step: &Step) {
         match *step {
             Step::On { cpu, target, entry } if self.cpus[cpu] == Doing::Host => {
                 self.call_on(cpu, target, entry);
             }
-            Step::Off { cpu } if self.cpus[cpu] == Doing::Host => {
-                assert_eq!(self.decide(cpu, CPU_OFF, [0; 3], None), None);
+            Step::Off { cpu, freeze } if self.cpus[cpu] == Doing::Host => {
+                let id = if freeze { CPU_FREEZE } else { CPU_OFF };
+                assert_eq!(self.decide(cpu, id, [0; 3], None), None);
+            }
+            Step::Mode { cpu, osi } if self.cpus[cpu] == Doing::Host => {
+                let x = [u64::from(osi), 0, 0];
+                assert_eq!(self.decide(cpu, SET_SUSPEND_MODE, x, None), None);
+            }
+            Step::Down { cpu, system, entry } if self.cpus[cpu] == Doing::Host => {
+                let id = if system {
+                    SYSTEM_SUSPEND
+                } else {
+                    CPU_DEFAULT_SUSPEND
+                };
+                let got = self.decide(cpu, id, [entry.pc, entry.x0, 0], Some(entry));
+                let refused = !is_good(&entry);
+                assert_eq!(got, refused.then_some(code(ReturnCode::InvalidAddress)));
             }
             Step::Suspend {
                 cpu,
                 power_down,
+                for_all,
                 entry,
             } if self.cpus[cpu] == Doing::Host => {
-                let power_state = if power_down { POWER_DOWN } else { 0 };
+                let state = if power_down { self.power_down } else { 0 };
+                let power_state = state | if for_all { LEVEL_1 } else { 0 };
                 let x = [power_state, entry.pc, entry.x0];
                 let wanted = is_good(&entry).then_some(entry);
                 let got = self.decide(cpu, CPU_SUSPEND, x, wanted);
@@ -317,7 +387,11 @@ impl Machine {
             Step::Info { cpu, target } if self.cpus[cpu] == Doing::Host => {
                 self.call_info(cpu, target);
             }
-            Step::Firmware { cpu, refuses } => self.firmware(cpu, refuses),
+            Step::Firmware {
+                cpu,
+                refuses,
+                interrupted,
+            } => self.firmware(cpu, refuses, interrupted),
             Step::Return { cpu } => {
                 if let Doing::Answered { x0, then } = self.cpus[cpu] {
                     assert_eq!(
@@ -334,7 +408,7 @@ impl Machine {
     }
 
     /// What must hold between any two steps.
-    fn check(&self) {
+    pub fn check(&self) {
         for (n, doing) in self.cpus.iter().enumerate() {
             let state = self.relay.state(n).unwrap();
             let ok = match doing {
@@ -362,97 +436,15 @@ impl Machine {
     }
 
     /// Lets everything that is under way come to an end, without refusals.
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for _ in 0..4 {
             for cpu in 0..MPIDRS.len() {
-                self.firmware(cpu, false);
+                self.firmware(cpu, false, false);
                 self.check();
                 self.step(&Step::Return { cpu });
                 self.check();
                 self.up(cpu);
                 self.check();
-            }
-        }
-    }
-}
-
-fn cpu() -> impl Strategy<Value = usize> {
-    0..MPIDRS.len()
-}
-
-fn target() -> impl Strategy<Value = u64> {
-    prop_oneof![9 => prop::sample::select(&MPIDRS[..]), 1 => Just(0x2), 1 => Just(0x1_0000_0001)]
-}
-
-fn entry() -> impl Strategy<Value = EntryPoint> {
-    let pc = prop_oneof![
-        8 => (0x2000_0000u64..0x3000_0000).prop_map(|pc| pc * 4),
-        1 => Just(0x8000_0002),
-        1 => Just(0xc000_0000),
-        1 => Just(0),
-    ];
-    (pc, any::<u64>()).prop_map(|(pc, x0)| EntryPoint { pc, x0 })
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let power_down = any::<bool>();
-    prop_oneof![
-        3 => (cpu(), target(), entry()).prop_map(|(cpu, target, entry)| Step::On { cpu, target, entry }),
-        2 => cpu().prop_map(|cpu| Step::Off { cpu }),
-        1 => (cpu(), power_down, entry())
-            .prop_map(|(cpu, power_down, entry)| Step::Suspend { cpu, power_down, entry }),
-        1 => (cpu(), target()).prop_map(|(cpu, target)| Step::Info { cpu, target }),
-        4 => (cpu(), prop::bool::weighted(0.3))
-            .prop_map(|(cpu, refuses)| Step::Firmware { cpu, refuses }),
-        3 => cpu().prop_map(|cpu| Step::Return { cpu }),
-        2 => cpu().prop_map(|cpu| Step::Up { cpu }),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn any_interleaving(steps in prop::collection::vec(step(), 1..200)) {
-        let mut machine = Machine::new();
-        for step in &steps {
-            machine.step(step);
-            machine.check();
-        }
-        machine.settle();
-        // Nothing is stuck: whoever is off can be turned on again by whoever is not, if anybody is.
-        if let Some(caller) = machine.cpus.iter().position(|doing| *doing == Doing::Host) {
-            let entry = EntryPoint { pc: 0x8000_0000, x0: 7 };
-            for (slot, target) in MPIDRS.into_iter().enumerate() {
-                if machine.cpus[slot] != Doing::Host {
-                    machine.step(&Step::On { cpu: caller, target, entry });
-                    machine.settle();
-                }
-                prop_assert_eq!(machine.cpus[slot], Doing::Host);
-            }
-        }
-    }
-
-    #[test]
-    fn no_call_reaches_the_firmware_with_the_host_s_entry(
-        id in prop_oneof![0x8400_0000u32..0x8400_0020, 0xc400_0000u32..0xc400_0020],
-        x in any::<[u64; 3]>(),
-        target in target(),
-        extended_state in any::<bool>(),
-    ) {
-        let firmware = Firmware { version: 0x1_0003, extended_state, entry: EL2 };
-        let mut relay = Relay::new(&MPIDRS, firmware).unwrap();
-        prop_assert!(relay.adopt(0));
-        let takes_entry: &[(u32, usize)] = &[(1, 2), (3, 2), (12, 1), (14, 1)];
-        let id = Identifier::decode(id).unwrap();
-        for x in [x, [target, x[1] & !3, x[2]], [x[0] & !3, x[1], x[2]]] {
-            let action = relay.clone().decide(0, id, x, |_| true);
-            let Action::Call { regs, .. } = action else { continue };
-            let number = (regs[0] & 0x1f) as u32;
-            if let Some((_, at)) = takes_entry.iter().find(|(n, _)| *n == number) {
-                prop_assert_eq!(regs[*at], EL2);
-                prop_assert!(regs[*at + 1] < MPIDRS.len() as u64);
-                prop_assert_eq!(regs[0] >> 30, 3, "the SMC64 form");
             }
         }
     }
