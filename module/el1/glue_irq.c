@@ -8,7 +8,9 @@
 #include <linux/of.h>
 #include <linux/of_irq.h>
 #include <linux/percpu.h>
+#include <asm/barrier.h>
 #include <asm/cpufeature.h>
+#include <asm/sysreg.h>
 
 #include "vm.h"
 
@@ -54,6 +56,12 @@ void mvirt_ppi_disable(unsigned int irq)
 
 static int cpu_up(unsigned int cpu)
 {
+	/*
+	 * Where no guest has run yet, the virtual timer is as a reset left it, UNKNOWN, and would fire
+	 * without an end. Its interrupt is ours, so nobody else uses it.
+	 */
+	write_sysreg(0, cntv_ctl_el0);
+	isb();
 	mvirt_rs_cpu_up();
 	return 0;
 }

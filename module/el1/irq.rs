@@ -118,21 +118,39 @@ pub(crate) struct Ppis {
 impl Ppis {
     /// Takes them. A machine that has not all of them keeps EL2, but has no VMs.
     pub(crate) fn new() -> Ppis {
-        let taken = look().and_then(|()| take());
-        if let Err(refusal) = taken {
-            REFUSAL.store(refusal as u32, Ordering::Relaxed);
-            give_back();
+        note(look().and_then(|()| take()));
+        Ppis { hotplug: 0 }
+    }
+
+    /// Enables them on all CPUs, now and when they come online. EL2 has been taken: until then its timer
+    /// may be as a reset left it, and fire without an end.
+    pub(crate) fn enable(&mut self) {
+        if refusal().is_some() {
+            return;
         }
-        Ppis {
-            hotplug: taken.unwrap_or(0),
-        }
+        // SAFETY: the callbacks below live as long as the module, whose `Ppis` removes them.
+        let state = unsafe { bindings::mvirt_cpuhp_add() };
+        self.hotplug = state.max(0);
+        note(if state < 0 {
+            Err(Refusal::NoHotplug)
+        } else {
+            Ok(())
+        });
+    }
+}
+
+/// Without one of them there is no VM, and the others go back.
+fn note(taken: Result<(), Refusal>) {
+    if let Err(refusal) = taken {
+        REFUSAL.store(refusal as u32, Ordering::Relaxed);
+        give_back();
     }
 }
 
 impl Drop for Ppis {
     fn drop(&mut self) {
         if self.hotplug > 0 {
-            // SAFETY: the state that `take` added. Disables the interrupts on all CPUs.
+            // SAFETY: the state that `enable` added. Disables the interrupts on all CPUs.
             unsafe { bindings::mvirt_cpuhp_remove(self.hotplug) };
         }
         give_back();
@@ -162,7 +180,7 @@ fn irq_of(source: &Source) -> Option<u32> {
     (irq != 0).then_some(irq)
 }
 
-fn take() -> Result<i32, Refusal> {
+fn take() -> Result<(), Refusal> {
     for (source, ours) in SOURCES.iter().zip(&IRQS) {
         let irq = irq_of(source).ok_or(source.missing)?;
         // SAFETY: the name lives for good.
@@ -171,12 +189,7 @@ fn take() -> Result<i32, Refusal> {
         }
         ours.store(irq, Ordering::Relaxed);
     }
-    // SAFETY: the callbacks below live as long as the module, whose `Ppis` removes them.
-    let state = unsafe { bindings::mvirt_cpuhp_add() };
-    if state < 0 {
-        return Err(Refusal::NoHotplug);
-    }
-    Ok(state)
+    Ok(())
 }
 
 fn give_back() {

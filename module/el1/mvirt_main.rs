@@ -86,13 +86,13 @@ impl kernel::Module for Mvirt {
         let report = report::Notifier::new().map_err(setup("the panic notifier"))?;
         let registers = regs::Registers::new().map_err(setup("debugfs"))?;
         pool::init();
-        let ppis = irq::Ppis::new();
+        let mut ppis = irq::Ppis::new();
         let options = MiscDeviceOptions {
             name: kernel::c_str!("mvirt"),
         };
         let device = KBox::pin_init(MiscDeviceRegistration::register(options), GFP_KERNEL)
             .map_err(setup("/dev/mvirt"))?;
-        let host = takeover::Host::new().map_err(refused)?;
+        let host = takeover::Host::new(&mut ppis).map_err(refused)?;
         Ok(Mvirt {
             _device: device,
             _registers: registers,

@@ -16,6 +16,7 @@
 use crate::abi::{Caller, EntryError, Error, ImageHeader, ENTERED_SPECTRE_V2_OPEN, HASH};
 use crate::bindings;
 use crate::hvc::{mrs, soft_restart, El2};
+use crate::irq::Ppis;
 use crate::memory::{image, El2Memory};
 use crate::probe::{possible_cpus, Refusal};
 use core::mem::size_of;
@@ -63,8 +64,8 @@ pub(crate) fn host() -> Option<&'static TakenOver> {
 }
 
 impl Host {
-    /// Takes EL2 and publishes it.
-    pub(crate) fn new() -> Result<Host, Refusal> {
+    /// Takes EL2 and publishes it, with its interrupts enabled.
+    pub(crate) fn new(ppis: &mut Ppis) -> Result<Host, Refusal> {
         let no_memory = |_| Refusal::NoMemory(size_of::<TakenOver>());
         let place = KBox::<TakenOver>::new_uninit(GFP_KERNEL).map_err(no_memory)?;
         let taken = take_over()?;
@@ -80,6 +81,7 @@ impl Host {
                 taken.spectre_v2_open,
             );
         }
+        ppis.enable();
         let host = KBox::write(place, taken);
         // INVARIANT: the pointer is to the TakenOver in this Host.
         HOST.store((&raw const *host).cast_mut(), Ordering::Release);

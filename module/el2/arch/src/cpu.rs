@@ -302,6 +302,7 @@ fn enter(this: &PerCpu) -> Result<u64, EntryError> {
     PA_BITS.fetch_min(admitted.pa_bits, Ordering::Relaxed);
     this.harden(&admitted.mitigations);
     SNAPSHOTS.lock()[index as usize] = Some(Snapshot::take(&ids, kept::read));
+    guest::own_off();
     this.set_phase(Phase::Entered);
     Ok(match admitted.mitigations.spectre_v2_open {
         true => ENTERED_SPECTRE_V2_OPEN,
@@ -332,11 +333,15 @@ pub fn enable(this: &PerCpu, regime: Regime) -> Result<(), Error> {
     Ok(())
 }
 
-/// Readies a CPU that firmware has started for the host.
+/// Readies a CPU that firmware has started, or that resumes, for the host. Nothing that was in its
+/// registers is relied on: after a resume they are as UNKNOWN as after a power-on (Arm DEN0022F.b,
+/// 6.4).
 pub fn start(this: &PerCpu, watch: bool) -> Result<(), EntryError> {
     let admitted = admit(&id_regs(), PAGE_SHIFT, &firmware::workarounds())?;
     this.harden(&admitted.mitigations);
     apply(this, calls::host_regime().ok_or(Error::Perm)?, watch)?;
+    // As HCR_EL2.E2H is the host's now, EL2's names of the registers are too.
+    guest::both_off();
     this.set_phase(Phase::Enabled);
     Ok(())
 }

@@ -86,6 +86,7 @@ host_register!(write /** Sets the host's ESR_EL1. */ set_host_esr: "esr_el1", "s
 host_register!(write /** Sets the host's FAR_EL1. */ set_host_far: "far_el1", "s3_5_c6_c0_0");
 host_register!(write /** Sets the host's ELR_EL1. */ set_host_elr: "elr_el1", "s3_5_c4_c0_1");
 host_register!(write /** Sets the host's SPSR_EL1. */ set_host_spsr: "spsr_el1", "s3_5_c4_c0_0");
+host_register!(write /** Sets the host's CNTV_CTL_EL0. */ set_host_cntv_ctl: "cntv_ctl_el0", "s3_5_c14_c3_1");
 
 /// Translates an address by an AT instruction. To be used in an `unsafe` block.
 macro_rules! at {

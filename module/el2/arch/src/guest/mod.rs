@@ -46,6 +46,7 @@ use crate::sysreg::{e2h, read_sysreg};
 
 pub use run::{abandon, run};
 pub use system::take_in;
+pub use timers::{both_off, own_off};
 
 /// What is in a slot.
 enum Life {

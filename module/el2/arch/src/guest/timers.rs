@@ -13,7 +13,7 @@ use mvirt_hyp::vm::vcpu::Vcpu;
 
 use crate::cpu::PerCpu;
 use crate::layout::gicr;
-use crate::sysreg::{isb, read_sysreg, write_sysreg};
+use crate::sysreg::{isb, read_sysreg, set_host_cntv_ctl, write_sysreg};
 
 /// INTID of the virtual timer's PPI, for the guest and of the machine (Arm BSA, table "PPI").
 pub const VTIMER: u32 = 27;
@@ -64,6 +64,20 @@ pub fn save(vcpu: &mut Vcpu) {
         write_sysreg!("cnthp_ctl_el2", 0);
     }
     isb();
+}
+
+/// Turns CNTHP off. Nobody has set it up on a CPU that EL2 was not on before: after a reset it is UNKNOWN
+/// (Arm ARM, CNTHP_CTL_EL2), and the host, which has its interrupt enabled, could not turn it off.
+pub fn own_off() {
+    // SAFETY: CNTHP is EL2's own.
+    unsafe { write_sysreg!("cnthp_ctl_el2", 0) };
+    isb();
+}
+
+/// Turns both off on a CPU that was reset. CNTV is UNKNOWN there too, and off while the host runs.
+pub fn both_off() {
+    set_host_cntv_ctl(0);
+    own_off();
 }
 
 /// The virtual timer as it is now.
