@@ -140,12 +140,14 @@ pub fn init(mpidrs: &[u64]) -> Result<(), Error> {
     Ok(())
 }
 
-/// CPUs that run the host now.
+/// CPUs that run the host now, or sleep: a suspended CPU is on (Arm DEN0022F.b, 5.7).
 pub fn cpus_online() -> u64 {
     let relay = PSCI.lock();
-    let online =
-        |slot: usize| relay.as_ref().and_then(|relay| relay.state(slot)) == Some(State::Online);
-    (0..MAX_CPUS).filter(|slot| online(*slot)).count() as u64
+    let on = |slot: &usize| {
+        let state = relay.as_ref().and_then(|relay| relay.state(*slot));
+        matches!(state, Some(State::Online | State::Suspended { .. }))
+    };
+    (0..MAX_CPUS).filter(on).count() as u64
 }
 
 /// The kernel tried a kexec.
