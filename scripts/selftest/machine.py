@@ -20,8 +20,10 @@ COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkm
 ENTRY = 0x50000000
 # As in selftests/lib/device-tree.S, and with ENTRY in selftests/smc/firmware.S.
 DTB_OFFSET = 0x10000
-# As in selftests/smc/firmware.S.
+# As in selftests/smc/firmware.S and selftests/suspend/firmware/firmware.h.
 KERNEL = 0x40200000
+# Of the first idle state; QEMU's own handles are 0x8000 and up.
+IDLE_PHANDLE = 0x100
 # Where RAM starts on the virt machine; the size of a further piece of it, and of the gap before it.
 RAM = 0x40000000
 PIECE = 2 << 20
@@ -88,6 +90,30 @@ def _edits(boot: Boot) -> list[str]:
     if boot.ram_ranges > 1:
         cells = [c for pair in ram(boot) for v in pair for c in (v >> 32, v & 0xFFFFFFFF)]
         edits.append(f"-tx /memory@{RAM:x} reg {' '.join(f'{c:x}' for c in cells)}")
+    return edits + idle_edits(boot)
+
+
+def idle_edits(boot: Boot) -> list[str]:
+    """As Documentation/devicetree/bindings/cpu/idle-states.yaml of the kernel wants it."""
+    handles = [f"{IDLE_PHANDLE + n:x}" for n in range(len(boot.idle_states))]
+    edits = []
+    for state, handle in zip(boot.idle_states, handles, strict=True):
+        param, residency, *stops = state.split()
+        if stops not in ([], ["stops"]):
+            raise PlanError(f"{boot.slug}: no idle state is '{state}'")
+        node = f"/cpus/idle-states/cpu-{param}"
+        edits += [f"-cp {node}", f"-ts {node} compatible arm,idle-state"]
+        edits += [f"-tx {node} arm,psci-suspend-param {param}", f"-tx {node} phandle {handle}"]
+        # Of what it saves the test machine knows nothing: half of the residency each way.
+        for name, part in (("entry-latency", 2), ("exit-latency", 2), ("min-residency", 1)):
+            edits.append(f"-tu {node} {name}-us {int(residency) // part}")
+        if stops:
+            # The timer's node says that it never stops, and the kernel believes that first.
+            edits += ["-d /timer always-on", f"{node} local-timer-stop"]
+    if handles:
+        edits.append("-ts /cpus/idle-states entry-method psci")
+        cells = " ".join(handles)
+        edits += [f"-tx /cpus/cpu@{cpu:x} cpu-idle-states {cells}" for cpu in range(boot.smp)]
     return edits
 
 

@@ -16,6 +16,9 @@ A test is a directory below selftests/ with a test.toml:
     host = "..."                 replaces DEFAULT_HOST on the command line
     machine = "..."              replaces DEFAULT_MACHINE
     dtb = ["-ts / name value"]   fdtput edits of QEMU's device tree
+    idle_states = ["10001 500"]  idle states of all CPUs, shallow ones first: what CPU_SUSPEND
+                                 gets, in hexadecimal, and the microseconds from which on one is
+                                 worth it; "stops" behind them: the local timer stops
     ram_ranges = 65              RAM comes in so many ranges: the first half, then 2 MiB each
     entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
     firmware = "TEST/NAME.bin"   runs at EL3 in place of QEMU's PSCI and starts the kernel itself
@@ -62,6 +65,7 @@ class Boot:
     host: str = DEFAULT_HOST
     machine: str = DEFAULT_MACHINE
     dtb: tuple[str, ...] = ()
+    idle_states: tuple[str, ...] = ()
     ram_ranges: int = 1
     entry: str = ""
     firmware: str = ""

@@ -197,6 +197,23 @@ class PlanTest(unittest.TestCase):
         with self.assertRaises(plan.PlanError):
             ram(130)
 
+    def test_all_cpus_get_all_idle_states(self) -> None:
+        def edits(states: str) -> tuple[int, list[str]]:
+            boot = self.load(self.TOP + self.BOOT + f"idle_states = {states}\n")[-1]
+            return boot.smp, machine.idle_edits(boot)
+
+        self.assertEqual(edits("[]")[1], [])
+        cpus, made = edits('["10001 500", "10002 1000 stops"]')
+        given = [e.split() for e in made if "cpu-idle-states" in e]
+        self.assertEqual([e[1] for e in given], [f"/cpus/cpu@{n:x}" for n in range(cpus)])
+        handles = [e.split()[-1] for e in made if " phandle " in e]
+        self.assertEqual({tuple(e[3:]) for e in given}, {tuple(handles)})
+        self.assertEqual(len(set(handles)), 2)
+        stopped = [e for e in made if "local-timer-stop" in e]
+        self.assertEqual(stopped, ["/cpus/idle-states/cpu-10002 local-timer-stop"])
+        with self.assertRaises(plan.PlanError):
+            edits('["10001 500 often"]')
+
 
 if __name__ == "__main__":
     unittest.main()

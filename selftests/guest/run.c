@@ -229,8 +229,10 @@ static void *vcpu_thread(void *arg)
 		error = vcpu_run_once(vcpu);
 		if (__atomic_load_n(&vm->stop, __ATOMIC_SEQ_CST))
 			break;
-		if (error == -EINTR || error == -EAGAIN)
+		if (error == -EINTR || error == -EAGAIN) {
+			vcpu->interrupted += error == -EINTR;
 			continue;
+		}
 		if (error) {
 			vcpu->error = error;
 			broken(vm, "KVM_RUN of vCPU %d: %s, exit reason %u", vcpu->index,

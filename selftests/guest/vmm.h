@@ -75,6 +75,8 @@ struct vcpu {
 	/* Why its thread ended: 0, or -errno of KVM_RUN. */
 	int error;
 	uint64_t exits;
+	/* How often KVM_RUN was interrupted: by a signal, or because the host went to sleep. */
+	uint64_t interrupted;
 };
 
 struct vm {
