@@ -113,7 +113,10 @@ def idle_edits(boot: Boot) -> list[str]:
     if handles:
         edits.append("-ts /cpus/idle-states entry-method psci")
         cells = " ".join(handles)
-        edits += [f"-tx /cpus/cpu@{cpu:x} cpu-idle-states {cells}" for cpu in range(boot.smp)]
+        for cpu in range(boot.smp):
+            # QEMU leaves it out where there is one CPU, and the kernel asks for it.
+            edits.append(f"-ts /cpus/cpu@{cpu:x} enable-method psci")
+            edits.append(f"-tx /cpus/cpu@{cpu:x} cpu-idle-states {cells}")
     return edits
 
 
