@@ -132,8 +132,8 @@ pub enum Feature {
     Mte,
     /// FEAT_NMI: ID_AA64PFR1_EL1.NMI.
     Nmi,
-    /// FEAT_EBEP: ID_AA64DFR1_EL1.EBEP.
-    Ebep,
+    /// PSTATE.PM: FEAT_EBEP, FEAT_SPE_EXC (FEAT_SPEv1p5) or FEAT_TRBE_EXC (FEAT_TRBEv1p1).
+    ProfilingMask,
     /// FEAT_E2H0 is absent, so that HCR_EL2.E2H is RES1: ID_AA64MMFR4_EL1.E2H0 is negative.
     NoE2h0,
 }
@@ -162,7 +162,7 @@ impl Feature {
         Feature::Ssbs,
         Feature::Mte,
         Feature::Nmi,
-        Feature::Ebep,
+        Feature::ProfilingMask,
         Feature::NoE2h0,
     ];
 
@@ -190,7 +190,10 @@ impl Feature {
             Feature::Ssbs => "ID_AA64PFR1_EL1.SSBS >= 1",
             Feature::Mte => "ID_AA64PFR1_EL1.MTE >= 1",
             Feature::Nmi => "ID_AA64PFR1_EL1.NMI >= 1",
-            Feature::Ebep => "ID_AA64DFR1_EL1.EBEP >= 1",
+            Feature::ProfilingMask => {
+                "ID_AA64DFR1_EL1.EBEP >= 1, ID_AA64DFR0_EL1.PMSVer >= 6 or \
+                 ID_AA64DFR0_EL1.TraceBuffer >= 2"
+            }
             Feature::NoE2h0 => "ID_AA64MMFR4_EL1.E2H0 < 0",
         }
     }
@@ -251,7 +254,11 @@ impl IdRegs {
             Feature::Ssbs => bits(self.pfr1, 4, 4) >= 1,
             Feature::Mte => bits(self.pfr1, 8, 4) >= 1,
             Feature::Nmi => bits(self.pfr1, 36, 4) >= 1,
-            Feature::Ebep => bits(self.dfr1, 48, 4) >= 1,
+            Feature::ProfilingMask => {
+                bits(self.dfr1, 48, 4) >= 1
+                    || bits(self.dfr0, 32, 4) >= 6
+                    || bits(self.dfr0, 44, 4) >= 2
+            }
             // The one signed field here: 0xf and 0xe are negative, 0 means that E2H = 0 works.
             Feature::NoE2h0 => bits(self.mmfr4, 24, 4) >= 8,
         }

@@ -252,8 +252,8 @@ fn new_pstate(host: &Host, ids: &IdRegs, from: Origin) -> u64 {
     if ids.has(Feature::Nmi) && host.sctlr & SCTLR_SPINTMASK == 0 {
         new |= PSTATE_ALLINT;
     }
-    // PM, the mask of the PMU's exception, is set.
-    if ids.has(Feature::Ebep) {
+    // PM, the mask of the exceptions of PMU, SPE and TRBE, is set.
+    if ids.has(Feature::ProfilingMask) {
         new |= PSTATE_PM;
     }
     // EXLOCK is 0 on the way to a higher level, and GCSCR_EL1.EXLOCKEN within one (R_WTXBY).

@@ -350,6 +350,28 @@ fn pstate_of_a_core_without_extensions() {
     assert_eq!(none.pstate, 0x3c5);
 }
 
+/// PM comes with each of the three exceptions that it masks.
+#[test]
+fn the_mask_of_profiling_exceptions() {
+    // (ID_AA64DFR0_EL1, ID_AA64DFR1_EL1, whether there is PM)
+    let table = [
+        (0, 0, false),
+        (5 << 32 | 1 << 44, 0, false),
+        (6 << 32, 0, true),
+        (2 << 44, 0, true),
+        (0, 1 << 48, true),
+    ];
+    for (dfr0, dfr1, has) in table {
+        let ids = IdRegs {
+            dfr0,
+            dfr1,
+            ..IdRegs::default()
+        };
+        let taken = alignment(7).take(&host(0), &ids).unwrap();
+        assert_eq!(taken.pstate & 1 << 32 != 0, has, "{dfr0:#x} {dfr1:#x}");
+    }
+}
+
 #[test]
 fn pstate_of_a_core_with_extensions() {
     let ids = new_core();
