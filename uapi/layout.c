@@ -46,7 +46,9 @@ _Static_assert(MVIRT_INFO_SIZE_VER1 == 192, "the first version is as it was");
 AT(mvirt_info, guest_table_bytes, 192, 8);
 AT(mvirt_info, vm_bytes, 200, 8);
 AT(mvirt_info, guest_bytes, 208, 8);
+AT(mvirt_info, trap_fault_decoy, 216, 8);
+AT(mvirt_info, decoy_bytes, 224, 8);
 
-_Static_assert(sizeof(struct mvirt_info) == 216, "nothing is implied by padding");
+_Static_assert(sizeof(struct mvirt_info) == 232, "nothing is implied by padding");
 _Static_assert(MVIRT_GET_INFO == 0xd600, "a command number moved");
 _Static_assert(sizeof(struct kvm_protected_vm_info) == 64, "as on Android");

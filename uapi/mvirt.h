@@ -140,12 +140,16 @@ struct kvm_protected_vm_info {
  * @trap_psci: Traps: SMCs answered by EL2 or relayed as PSCI
  * @trap_smc: Traps: SMCs forwarded to the firmware
  * @trap_fault_mapped: Traps: stage-2 faults that were mended
- * @trap_fault_denied: Traps: stage-2 faults on memory that is not the host's
+ * @trap_fault_denied: Traps: stage-2 faults on memory that is not the host's, which got an
+ *	exception
  * @trap_sysreg: Traps: system registers
  * @trap_other: Traps of any other class
  * @guest_table_bytes: Bytes of the guests' stage-2 tables
  * @vm_bytes: Bytes of the state of VMs and vCPUs
  * @guest_bytes: Bytes that protected VMs own: their memory, in no other sum
+ * @trap_fault_decoy: Traps: stage-2 faults of the host's kernel on memory that is not the host's,
+ *	which had a decoy mapped: a page of zeros
+ * @decoy_bytes: Bytes of decoys, and of pages kept for the tables that lead to them
  *
  * What mvirt is, what it has taken and what it has done. The members from @cpus_active on are the
  * counters of EL2, summed over all CPUs; they have the names and the order of EL2's own list
@@ -153,8 +157,8 @@ struct kvm_protected_vm_info {
  * they are not a snapshot of one instant.
  *
  * The memory that mvirt has taken from the host is the sum of @image_bytes, @stack_bytes,
- * @meta_bytes, @el2_table_bytes, @host_table_bytes, @pool_bytes, @guest_table_bytes, @vm_bytes and
- * @el1_bytes. The memory of protected VMs, @guest_bytes, comes on top.
+ * @meta_bytes, @el2_table_bytes, @host_table_bytes, @pool_bytes, @guest_table_bytes, @vm_bytes,
+ * @decoy_bytes and @el1_bytes. The memory of protected VMs, @guest_bytes, comes on top.
  *
  * The structure grows at its end. The caller sets @size and @flags, the rest is output. The kernel
  * fills as much as both sides know, sets the bytes that only the caller knows to 0, and leaves its
@@ -198,6 +202,8 @@ struct mvirt_info {
 	__u64 guest_table_bytes;
 	__u64 vm_bytes;
 	__u64 guest_bytes;
+	__u64 trap_fault_decoy;
+	__u64 decoy_bytes;
 };
 
 /* The size of struct mvirt_info in its first version: the least that a caller may pass. */

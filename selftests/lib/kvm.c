@@ -123,5 +123,5 @@ struct mvirt_info kvm_info(int device)
 uint64_t kvm_taken(const struct mvirt_info *info)
 {
 	return info->pool_bytes + info->host_table_bytes + info->el2_table_bytes +
-	       info->guest_table_bytes + info->vm_bytes;
+	       info->guest_table_bytes + info->vm_bytes + info->decoy_bytes;
 }

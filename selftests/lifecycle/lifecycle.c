@@ -60,7 +60,7 @@ static uint64_t memory_of_el2(struct __test_metadata *const _metadata)
 	ASSERT_EQ(0, ioctl(fd, MVIRT_GET_INFO, &info));
 	close(fd);
 	return info.image_bytes + info.stack_bytes + info.meta_bytes + info.el2_table_bytes +
-	       info.host_table_bytes + info.pool_bytes + info.el1_bytes;
+	       info.host_table_bytes + info.pool_bytes + info.decoy_bytes + info.el1_bytes;
 }
 
 /* Memory that must be the same before and after. */

@@ -39,7 +39,7 @@ static int64_t taken(const struct mvirt_info *info)
 {
 	return info->image_bytes + info->stack_bytes + info->meta_bytes + info->el2_table_bytes +
 	       info->host_table_bytes + info->pool_bytes + info->guest_table_bytes +
-	       info->vm_bytes + info->el1_bytes;
+	       info->vm_bytes + info->decoy_bytes + info->el1_bytes;
 }
 
 int main(void)

@@ -44,10 +44,12 @@ pub struct mvirt_info {
     pub guest_table_bytes: __u64,
     pub vm_bytes: __u64,
     pub guest_bytes: __u64,
+    pub trap_fault_decoy: __u64,
+    pub decoy_bytes: __u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 216usize];
+    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 232usize];
     ["Alignment of mvirt_info"][::core::mem::align_of::<mvirt_info>() - 8usize];
     [
         "Offset of field: mvirt_info::size",
@@ -139,4 +141,10 @@ const _: () = {
     [
         "Offset of field: mvirt_info::guest_bytes",
     ][::core::mem::offset_of!(mvirt_info, guest_bytes) - 208usize];
+    [
+        "Offset of field: mvirt_info::trap_fault_decoy",
+    ][::core::mem::offset_of!(mvirt_info, trap_fault_decoy) - 216usize];
+    [
+        "Offset of field: mvirt_info::decoy_bytes",
+    ][::core::mem::offset_of!(mvirt_info, decoy_bytes) - 224usize];
 };

@@ -22,7 +22,11 @@ pub const META_BYTES_PER_PAGE: u64 = 4;
 /// Size of a CPU's EL2 stack, without its guard page.
 pub const STACK_SIZE: u64 = 16384;
 /// Pages that EL2's pool starts with: its own tables, the host's stage 2, and the reserve.
-pub const INITIAL_POOL_PAGES: u64 = 48;
+pub const INITIAL_POOL_PAGES: u64 = 40;
+/// Decoy pages of each CPU, which the host's kernel meets where it has no right to look: as many as
+/// one instruction may touch. A memory copy of FEAT_MOPS reads and writes, each across the end of a
+/// page at worst. The pool starts with these as well, and with a page for a table for each.
+pub const DECOYS_PER_CPU: usize = 4;
 
 /// A range of physical memory, page aligned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,8 +106,13 @@ impl Carveout {
             params,
             stacks,
             pool,
-            size: pool + INITIAL_POOL_PAGES * page,
+            size: pool + Self::pool_pages(nr_cpus) * page,
         })
+    }
+
+    /// Pages of the pool.
+    pub const fn pool_pages(nr_cpus: u32) -> u64 {
+        INITIAL_POOL_PAGES + 2 * DECOYS_PER_CPU as u64 * nr_cpus as u64
     }
 }
 

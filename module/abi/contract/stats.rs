@@ -46,7 +46,7 @@ stats! {
     TrapSmc = 11, "trap_smc";
     /// Traps: stage-2 faults that were mended.
     TrapFaultMapped = 12, "trap_fault_mapped";
-    /// Traps: stage-2 faults on memory that is not the host's.
+    /// Traps: stage-2 faults on memory that is not the host's, which got an exception.
     TrapFaultDenied = 13, "trap_fault_denied";
     /// Traps: system registers.
     TrapSysreg = 14, "trap_sysreg";
@@ -58,4 +58,8 @@ stats! {
     VmBytes = 17, "vm_bytes";
     /// Bytes that protected VMs own.
     GuestBytes = 18, "guest_bytes";
+    /// Traps: stage-2 faults of the host's kernel on memory that is not the host's: a decoy was mapped.
+    TrapFaultDecoy = 19, "trap_fault_decoy";
+    /// Bytes of decoys, and of pages kept for the tables that lead to them.
+    DecoyBytes = 20, "decoy_bytes";
 }

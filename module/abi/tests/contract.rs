@@ -236,7 +236,8 @@ fn carveout_parts_are_aligned_and_apart() {
                 assert!(u64::from(image) <= c.params);
                 assert!(c.params + params <= c.stacks);
                 assert_eq!(c.pool - c.stacks, STACK_SIZE * u64::from(cpus));
-                assert_eq!(c.size - c.pool, INITIAL_POOL_PAGES * page);
+                let pages = INITIAL_POOL_PAGES + 8 * u64::from(cpus);
+                assert_eq!(c.size - c.pool, pages * page);
             }
         }
     }

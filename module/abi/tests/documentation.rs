@@ -256,8 +256,12 @@ fn limits() {
         ]),
         row(&["A CPU's EL2 stack", &format!("{} KiB", STACK_SIZE >> 10)]),
         row(&[
-            "Pages that the pool starts with",
+            "Pages that the pool starts with, without those of decoys",
             &INITIAL_POOL_PAGES.to_string(),
+        ]),
+        row(&[
+            "Decoys of a CPU, and pages kept for their tables",
+            &DECOYS_PER_CPU.to_string(),
         ]),
     ];
     check(

@@ -82,6 +82,7 @@ struct Memory {
     pool_bytes: u64,
     guest_table_bytes: u64,
     vm_bytes: u64,
+    decoy_bytes: u64,
     el1_bytes: u64,
     total_bytes: u64,
 }
@@ -94,6 +95,7 @@ struct Traps {
     smc: u64,
     fault_mapped: u64,
     fault_denied: u64,
+    fault_decoy: u64,
     sysreg: u64,
     other: u64,
     total: u64,
@@ -139,6 +141,7 @@ impl Memory {
             info.pool_bytes,
             info.guest_table_bytes,
             info.vm_bytes,
+            info.decoy_bytes,
             info.el1_bytes,
         ];
         Memory {
@@ -152,6 +155,7 @@ impl Memory {
             pool_bytes: info.pool_bytes,
             guest_table_bytes: info.guest_table_bytes,
             vm_bytes: info.vm_bytes,
+            decoy_bytes: info.decoy_bytes,
             el1_bytes: info.el1_bytes,
             total_bytes: sum(&parts),
         }
@@ -167,6 +171,7 @@ impl Traps {
             info.trap_smc,
             info.trap_fault_mapped,
             info.trap_fault_denied,
+            info.trap_fault_decoy,
             info.trap_sysreg,
             info.trap_other,
         ];
@@ -177,6 +182,7 @@ impl Traps {
             smc: info.trap_smc,
             fault_mapped: info.trap_fault_mapped,
             fault_denied: info.trap_fault_denied,
+            fault_decoy: info.trap_fault_decoy,
             sysreg: info.trap_sysreg,
             other: info.trap_other,
             total: sum(&classes),

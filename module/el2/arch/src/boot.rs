@@ -11,9 +11,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use mvirt_abi::{
-    BootParams, Carveout, CpuRefusal, EntryError, Error, PhysRange, INITIAL_POOL_PAGES, STACK_SIZE,
-};
+use mvirt_abi::{BootParams, Carveout, CpuRefusal, EntryError, Error, PhysRange, STACK_SIZE};
 use mvirt_hyp::addr::{Level, Linear, Phys, Va};
 use mvirt_hyp::pgtable::stage1::{tcr_el2, Access, El2Map, Memory, Regime, MAIR_EL2};
 use mvirt_hyp::pgtable::stage2::pa_bits;
@@ -123,8 +121,11 @@ fn build(base: u64, image: u64) -> Result<(), EntryError> {
     }
     let regime = if e2h() { Regime::El2And0 } else { Regime::El2 };
     let mut memory = Physical::mmu_off();
-    let mut pool = BootPool::new::<Page>(Phys::new(base + layout.pool), INITIAL_POOL_PAGES)
-        .ok_or(Error::Invalid)?;
+    let mut pool = BootPool::new::<Page>(
+        Phys::new(base + layout.pool),
+        Carveout::pool_pages(params.nr_cpus),
+    )
+    .ok_or(Error::Invalid)?;
     let mut frames = BootFrames::<Page>::new(&mut pool);
     let linear = Linear::new(Va::new(LINEAR_BASE));
     let map = El2Map::<Page>::new(&mut memory, &mut frames, regime, VA_BITS, linear)?;

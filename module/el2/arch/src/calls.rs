@@ -14,7 +14,7 @@ use mvirt_abi::{
     META_BYTES_PER_PAGE, NONE, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Ipa, Phys};
-use mvirt_hyp::memory::{Boot, Chunks, GuestTable, Memory, Outcome};
+use mvirt_hyp::memory::{Accessor, Boot, Chunks, Decoys, GuestTable, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::El2Map;
 use mvirt_hyp::pgtable::BootFrames;
@@ -96,21 +96,21 @@ pub fn with_memory<R>(
     f(memory, &mut Physical::linear())
 }
 
-/// A stage-2 fault of the host, of its kernel's or a program's. `false` if the host has no right to
-/// the address.
-pub fn host_fault(ipa: u64, kernel: bool) -> bool {
+/// A stage-2 fault of the host: what it counts as.
+pub fn host_fault(ipa: u64, by: Accessor) -> Stat {
     let mut state = MEMORY.lock();
     let Some(memory) = state.memory.as_mut() else {
-        return false;
+        return Stat::TrapFaultDenied;
     };
     // The record of who owns RAM may be half changed; devices, which the host needs to print and to
     // reset, have no owner.
     if BROKEN.load(Ordering::Acquire) && memory.ram().range_of(ipa >> PAGE_SHIFT).is_some() {
-        return false;
+        return Stat::TrapFaultDenied;
     }
-    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), kernel) {
-        Outcome::Mapped | Outcome::Retry => true,
-        Outcome::Denied(_) => false,
+    match memory.host_fault(&mut Physical::linear(), Ipa::new(ipa), by) {
+        Outcome::Mapped | Outcome::Retry => Stat::TrapFaultMapped,
+        Outcome::Decoy => Stat::TrapFaultDecoy,
+        Outcome::Denied(_) => Stat::TrapFaultDenied,
     }
 }
 
@@ -377,6 +377,7 @@ fn memory(
         pool,
         meta,
         guests: guests(),
+        decoys: decoys(),
         pa_bits: cpu::least_pa_bits()?,
         fwb: false,
     };
@@ -393,6 +394,18 @@ fn guests() -> &'static mut GuestTable<Page> {
     static GUESTS: Guests = Guests(UnsafeCell::new(GuestTable::new()));
     // SAFETY: `prepare` runs once, so that this is the only reference.
     unsafe { &mut *GUESTS.0.get() }
+}
+
+/// Where decoys are kept, once `prepare` has handed it out.
+struct DecoyTable(UnsafeCell<Decoys>);
+
+// SAFETY: reached through the one reference that `decoys` gives out.
+unsafe impl Sync for DecoyTable {}
+
+fn decoys() -> &'static mut Decoys {
+    static DECOYS: DecoyTable = DecoyTable(UnsafeCell::new(Decoys::new()));
+    // SAFETY: `prepare` runs once, so that this is the only reference.
+    unsafe { &mut *DECOYS.0.get() }
 }
 
 /// A chunk of metadata as EL2 sees it.

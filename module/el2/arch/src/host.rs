@@ -7,6 +7,7 @@ use core::sync::atomic::Ordering;
 
 use mvirt_abi::{Call, Stat};
 use mvirt_hyp::cpu::Feature;
+use mvirt_hyp::memory::Accessor;
 use mvirt_hyp::psci::{first_write, FirstWrite, FreshCpu};
 use mvirt_hyp::smccc::{Hvc, StubAnswer, StubCall, HVC_STUB_ERR, NOT_SUPPORTED};
 use mvirt_hyp::trap::{
@@ -136,12 +137,18 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
         abort.fault,
         Fault::Translation { .. } | Fault::Permission { .. } | Fault::AccessFlag { .. }
     );
-    // PSTATE.M: EL0t is 0.
-    let kernel = frame.spsr & 0xf != 0;
-    if mendable && ipa.is_some_and(|ipa| calls::host_fault(ipa, kernel)) {
-        this.count(Stat::TrapFaultMapped);
-    } else {
-        this.count(Stat::TrapFaultDenied);
+    // PSTATE.M: EL0t is 0, and so are bits 3:0 of AArch32's User mode.
+    let is_kernel = frame.spsr & 0xf != 0;
+    let by = Accessor {
+        kernel: is_kernel.then_some(this.index() as usize),
+        fetch: abort.access == Access::Fetch && !abort.on_walk,
+    };
+    let outcome = match ipa {
+        Some(ipa) if mendable => calls::host_fault(ipa, by),
+        _ => Stat::TrapFaultDenied,
+    };
+    this.count(outcome);
+    if outcome == Stat::TrapFaultDenied {
         inject(frame, Exception::Alignment { abort: *abort, far });
     }
 }

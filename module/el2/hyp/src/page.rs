@@ -13,6 +13,7 @@
 //! | El2   | None    | HostTable, El2Table, GuestTable | valid descriptors in it | a translation table |
 //! | El2   | None    | Meta, Image, Data, Stack | 0                        | EL2's own, until release |
 //! | El2   | None    | Vm, Vcpu, Vgic         | 0                          | state of a VM |
+//! | El2   | None    | Decoy                  | 0                          | what the host's kernel meets where it must not look |
 //! | Guest | None    | None                   | 0                          | a protected VM's alone |
 //! | Guest | WithHost | None                  | 0                          | a protected VM's, and the host may use it |
 //!
@@ -77,6 +78,8 @@ pub enum Use {
     Vcpu,
     /// Interrupts of a VM.
     Vgic,
+    /// A decoy: the host's stage 2 may show it in the place of a page that is not the host's.
+    Decoy,
 }
 
 /// How one party sees a page, in pKVM's words.
@@ -221,6 +224,7 @@ impl PageWord {
             Use::Vm => 9,
             Use::Vcpu => 10,
             Use::Vgic => 11,
+            Use::Decoy => 12,
         };
         PageWord(owner | share << 8 | usage << 12 | u32::from(state.count) << 16)
     }
@@ -254,6 +258,7 @@ impl PageWord {
             9 => Use::Vm,
             10 => Use::Vcpu,
             11 => Use::Vgic,
+            12 => Use::Decoy,
             _ => return None,
         };
         let count = u16::from_le_bytes([low, high]);

@@ -9,7 +9,10 @@
 //! alone. A call that needs tables counts them first and is refused if it would take the reserve.
 //!
 //! Pages of the carve-out are *home* pages and stay until release; donated ones may go back, so
-//! tables are made of home pages first. Lock: the caller's, with the rest of the memory state.
+//! tables are made of home pages first.
+//!
+//! Some of the pages are *kept* for the tables that lead to decoys. They are in the lists, but free for
+//! nothing else. Lock: the caller's, with the rest of the memory state.
 
 use crate::addr::{Granule, Phys};
 use crate::machine::Machine;
@@ -106,6 +109,8 @@ impl Chain {
 pub struct Pool {
     home: Chain,
     donated: Chain,
+    /// Pages that are kept for tables of decoys. At times there may not be as many.
+    kept: u64,
     home_base: u64,
     home_size: u64,
 }
@@ -116,14 +121,40 @@ impl Pool {
         Self {
             home: Chain::new(),
             donated: Chain::new(),
+            kept: 0,
             home_base: carveout.base,
             home_size: carveout.size,
         }
     }
 
-    /// Free pages, the reserve included.
+    /// Free pages, the reserve included, without those that are kept.
     pub fn free(&self) -> u64 {
+        self.listed().saturating_sub(self.kept)
+    }
+
+    /// All pages that are not in use.
+    pub fn listed(&self) -> u64 {
         self.home.len() + self.donated.len()
+    }
+
+    /// Pages that are kept, if there are as many.
+    pub fn kept(&self) -> u64 {
+        self.kept.min(self.listed())
+    }
+
+    /// Pages that are to be kept, whether there are as many or not.
+    pub fn wanted(&self) -> u64 {
+        self.kept
+    }
+
+    /// Keeps so many pages more, of those that there are now or of those that come.
+    pub fn keep(&mut self, nr: u64) {
+        self.kept += nr;
+    }
+
+    /// Keeps so many pages less.
+    pub fn unkeep(&mut self, nr: u64) {
+        self.kept = self.kept.saturating_sub(nr);
     }
 
     /// Free pages that may go back to the host.

@@ -120,6 +120,8 @@ pub struct FakeMachine<G> {
     faults: RefCell<Vec<Fault>>,
     watched: Vec<u64>,
     missed: FxHashSet<u64>,
+    /// Leaves of the host that are no identity, and how often each output page is mapped so.
+    decoys: FxHashMap<u64, u32>,
     flushes: u64,
     writes: u64,
     granule: PhantomData<G>,
@@ -143,6 +145,7 @@ impl<G: Granule> FakeMachine<G> {
             faults: RefCell::default(),
             watched: Vec::new(),
             missed: FxHashSet::default(),
+            decoys: FxHashMap::default(),
             flushes: 0,
             writes: 0,
             granule: PhantomData,
@@ -244,19 +247,25 @@ impl<G: Granule> FakeMachine<G> {
                     let base = base + G::level_size(level) * index as u64;
                     self.link(which, next, below, base);
                 }
-                (View::Leaf { oa, attrs }, _) => self.leaf_added(which, level, oa, attrs),
+                (View::Leaf { oa, attrs }, _) => {
+                    let at = base + G::level_size(level) * index as u64;
+                    self.leaf_added(which, level, at, oa, attrs);
+                }
                 _ => (),
             }
         }
     }
 
     fn unlink(&mut self, which: Which, table: Phys, level: Level) {
-        self.live.remove(&table.raw());
+        let base = self.live.remove(&table.raw()).map_or(0, |live| live.base);
         for index in 0..G::ENTRIES {
             let view = Desc::<G>::from_raw(self.raw(table, index)).view(level);
             match (view, level.below()) {
                 (View::Table(next), Some(below)) => self.unlink(which, next, below),
-                (View::Leaf { oa, .. }, _) => self.leaf_removed(which, level, oa),
+                (View::Leaf { oa, .. }, _) => {
+                    let at = base + G::level_size(level) * index as u64;
+                    self.leaf_removed(which, level, at, oa);
+                }
                 _ => (),
             }
         }
@@ -284,7 +293,7 @@ impl<G: Granule> FakeMachine<G> {
         }
         match (old, live.level.below()) {
             (View::Table(next), Some(below)) => self.unlink(live.which, next, below),
-            (View::Leaf { oa, .. }, _) => self.leaf_removed(live.which, live.level, oa),
+            (View::Leaf { oa, .. }, _) => self.leaf_removed(live.which, live.level, base, oa),
             _ => (),
         }
         match (new, live.level.below()) {
@@ -292,7 +301,9 @@ impl<G: Granule> FakeMachine<G> {
                 self.link(live.which, next, below, base);
                 self.unpublished_below(next, below);
             }
-            (View::Leaf { oa, attrs }, _) => self.leaf_added(live.which, live.level, oa, attrs),
+            (View::Leaf { oa, attrs }, _) => {
+                self.leaf_added(live.which, live.level, base, oa, attrs);
+            }
             _ => (),
         }
     }
@@ -342,7 +353,14 @@ impl<G: Granule> FakeMachine<G> {
             self.translate(&mut Tlb::default(), root, page.raw(), false)
                 .0
         };
-        self.host.and_then(walk).is_some()
+        let own = self.host.and_then(walk);
+        let own = own.is_some_and(|leaf| leaf.oa.raw() == leaf.input);
+        own || self.decoys.contains_key(&page.raw())
+    }
+
+    /// Output pages of the host's leaves that are no identity, each as often as it is mapped.
+    pub fn host_decoys(&self) -> u32 {
+        self.decoys.values().sum()
     }
 
     fn el2_store(&mut self, page: Phys, value: u64) {

@@ -6,7 +6,7 @@ use mvirt_abi::{
     META_BYTES_PER_PAGE, META_CHUNK, STACK_SIZE,
 };
 use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Level, Linear, Phys, Va};
-use mvirt_hyp::memory::{Boot, Denied, GuestTable, Memory, Outcome};
+use mvirt_hyp::memory::{Accessor, Boot, Decoys, Denied, GuestTable, Memory, Outcome};
 use mvirt_hyp::page::PageWord;
 use mvirt_hyp::pgtable::stage1::{Access as El2Access, El2Map, Memory as El2Memory, Regime};
 use mvirt_hyp::pgtable::stage2::{GuestRegime, Shape};
@@ -138,6 +138,7 @@ impl Config {
         let tree = el2.tree();
         m.enable_el2(tree.root(), tree.start(), tree.bits(), el2.linear());
         let mut guests = GuestTable::new();
+        let mut decoys = Decoys::new();
         let boot = Boot {
             params,
             layout: self.layout,
@@ -146,6 +147,7 @@ impl Config {
             pool,
             meta,
             guests: &mut guests,
+            decoys: &mut decoys,
             pa_bits: self.pa_bits,
             fwb: self.fwb,
         };
@@ -260,7 +262,8 @@ impl<G: Granule> Rig<'_, G> {
                 Some((phys, attrs)) if grants(attrs, access) => return Ok(phys),
                 _ => (),
             }
-            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa), false);
+            let by = program(access);
+            let outcome = self.memory.host_fault(&mut self.m, Ipa::new(ipa), by);
             self.settle();
             if let Outcome::Denied(why) = outcome {
                 return Err(why);
@@ -345,6 +348,14 @@ impl<G: Granule> Rig<'_, G> {
     pub fn check(&self) {
         assert_eq!(self.memory.check_tables(&self.m), Ok(()));
         assert_eq!(self.memory.check(&self.m), Ok(()));
+    }
+}
+
+/// A program's access.
+pub fn program(access: Access) -> Accessor {
+    Accessor {
+        kernel: None,
+        fetch: access == Access::Fetch,
     }
 }
 

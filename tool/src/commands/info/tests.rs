@@ -5,7 +5,7 @@ use super::*;
 
 fn sample() -> mvirt_info {
     mvirt_info {
-        size: 216,
+        size: 232,
         flags: 0,
         abi_version: MVIRT_ABI_VERSION,
         page_size: 4096,
@@ -35,6 +35,8 @@ fn sample() -> mvirt_info {
         guest_table_bytes: 44 << 10,
         vm_bytes: 20 << 10,
         guest_bytes: 3 << 20,
+        trap_fault_decoy: 900_000_000,
+        decoy_bytes: 64 << 10,
     }
 }
 
@@ -69,8 +71,9 @@ Memory taken from the host
   free pool                   80 KiB
   guest tables                44 KiB
   VM state                    20 KiB
+  decoys                      64 KiB
   kept at EL1               1000 B  
-  total                     1.42 MiB
+  total                     1.48 MiB
   shared with EL2              8 KiB
   owned by guests           3.00 MiB
 
@@ -81,9 +84,10 @@ Traps to EL2
   firmware calls                4000
   faults mended                50000
   faults denied               600000
+  decoys met               900000000
   system registers           7000000
   other                     80000000
-  total                     87654321
+  total                    987654321
 ",
         mvirt_abi::HASH
     );
@@ -111,8 +115,9 @@ fn json() {
             "pool_bytes": 81_920,
             "guest_table_bytes": 45_056,
             "vm_bytes": 20_480,
+            "decoy_bytes": 65_536,
             "el1_bytes": 1000,
-            "total_bytes": 1_487_848,
+            "total_bytes": 1_553_384,
         },
         "shared_bytes": 8192,
         "guest_bytes": 3_145_728,
@@ -123,9 +128,10 @@ fn json() {
             "smc": 4_000,
             "fault_mapped": 50_000,
             "fault_denied": 600_000,
+            "fault_decoy": 900_000_000,
             "sysreg": 7_000_000,
             "other": 80_000_000,
-            "total": 87_654_321,
+            "total": 987_654_321,
         },
     });
     assert_eq!(json, expected);

@@ -58,6 +58,7 @@ pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     row(out, "free pool", Bytes(m.pool_bytes))?;
     row(out, "guest tables", Bytes(m.guest_table_bytes))?;
     row(out, "VM state", Bytes(m.vm_bytes))?;
+    row(out, "decoys", Bytes(m.decoy_bytes))?;
     row(out, "kept at EL1", Bytes(m.el1_bytes))?;
     total(out, Bytes(m.total_bytes))?;
     row(out, "shared with EL2", Bytes(report.shared_bytes))?;
@@ -71,6 +72,7 @@ pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
     row(out, "firmware calls", t.smc)?;
     row(out, "faults mended", t.fault_mapped)?;
     row(out, "faults denied", t.fault_denied)?;
+    row(out, "decoys met", t.fault_decoy)?;
     row(out, "system registers", t.sysreg)?;
     row(out, "other", t.other)?;
     total(out, t.total)

@@ -6,7 +6,7 @@
 
 use mvirt_abi::{BootParams, Carveout, Error, PhysRange, META_BYTES_PER_PAGE, META_CHUNK};
 
-use super::decoy;
+use super::decoy::Decoys;
 use super::guest::GuestTable;
 use super::pages::{Chunks, PageMap};
 use super::ram::{Pages, Ram};
@@ -37,6 +37,8 @@ pub struct Boot<'a, 'm, G> {
     pub meta: Chunks<'m>,
     /// Where guests are kept, empty.
     pub guests: &'m mut GuestTable<G>,
+    /// Where decoys are kept: none yet.
+    pub decoys: &'m mut Decoys,
     /// Bits of physical address: the least PARange of the CPUs.
     pub pa_bits: u32,
     /// HCR_EL2.FWB.
@@ -139,14 +141,6 @@ impl<'m, G: Granule> Memory<'m, G> {
                 pool.put(m, page);
             }
         }
-        let mut decoys = [root_page; decoy::NR];
-        for decoy in &mut decoys {
-            *decoy = pool.take(m).ok_or(Error::NoMemory)?;
-            pages.set(decoy.pfn::<G>(), PageState::el2(Use::Data))?;
-        }
-        if pool.free() < RESERVE {
-            return Err(Error::NoMemory);
-        }
         let mut memory = Memory {
             host: Tree::new(root_page, shape.start, shape.ipa_bits, HostStage),
             shape,
@@ -166,8 +160,12 @@ impl<'m, G: Granule> Memory<'m, G> {
             guest_pages: 0,
             guest_shares: 0,
             objects: 0,
-            decoys: decoy::Decoys::new(decoys),
+            decoys: boot.decoys,
         };
+        memory.make_decoys(m, boot.params.nr_cpus as usize)?;
+        if memory.pool.free() < RESERVE {
+            return Err(Error::NoMemory);
+        }
         memory.map_ram(m, carveout, metas);
         Ok(memory)
     }

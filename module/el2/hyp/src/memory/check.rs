@@ -11,8 +11,9 @@ use crate::addr::{Granule, Ipa, Level, Phys};
 use crate::machine::Machine;
 use crate::page::{Owner, PageState, Share, Use, View as Rights};
 use crate::pgtable::stage1::{is_executable, is_writable};
-use crate::pgtable::stage2::{guest_attrs, Rights as GuestRights};
+use crate::pgtable::stage2::{decoy_attrs, guest_attrs, Rights as GuestRights};
 use crate::pgtable::{Attrs, View, Visitor};
+use crate::pool::RESERVE;
 
 /// A broken invariant. Pages by number, tables by address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,9 @@ pub enum Violation {
     Table(Phys),
     /// Tables, free pages or shares are not as many as was counted.
     Sum(Use),
+    /// Free pages and the tables that the host's stage 2 can do without are that many: fewer than the
+    /// reserve and what decoys may need.
+    Reserve(u64),
     /// A list of free pages is damaged, or holds a page that is not free.
     Pool(u64),
 }
@@ -59,12 +63,15 @@ fn in_linear_map(state: PageState) -> bool {
                 | Use::Vm
                 | Use::Vcpu
                 | Use::Vgic
+                | Use::Decoy
         )
 }
 
 struct HostCheck<'a, 'm, G> {
     memory: &'a Memory<'m, G>,
     tables: u64,
+    /// Decoys that are mapped.
+    decoys: u64,
     /// Whether to look at the word of each page of RAM that is mapped.
     words: bool,
 }
@@ -86,20 +93,18 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
             end: start + (G::level_size(level) >> G::SHIFT),
         };
         let ram = memory.pages.ram();
+        if level == Level::L3 && memory.decoys.is_at(oa, Ipa::new(input)) {
+            self.decoys += 1;
+            let right = attrs == decoy_attrs(memory.fwb) && !memory.state(start)?.host_may_access();
+            return right.then_some(()).ok_or(Violation::HostLeaf(start));
+        }
         let expected = match ram.range_of(start) {
             Some(range) if range.contains(pages) => memory.ram_attrs,
             None if !ram.touches(pages) => memory.mmio_attrs,
             _ => return Err(Violation::HostLeaf(start)),
         };
-        let decoy = level == Level::L3 && memory.decoys.is_at(oa, Ipa::new(input));
-        if (oa.raw() != input && !decoy) || attrs != expected {
+        if oa.raw() != input || attrs != expected {
             return Err(Violation::HostLeaf(start));
-        }
-        if decoy {
-            return match memory.state(start)?.host_may_access() {
-                true => Err(Violation::HostLeaf(start)),
-                false => Ok(()),
-            };
         }
         if attrs == memory.mmio_attrs || !self.words {
             return Ok(());
@@ -239,6 +244,7 @@ struct Sums {
     linear: u64,
     guest_tables: u64,
     objects: u64,
+    decoys: u64,
     guest_pages: u64,
     guest_shares: u64,
 }
@@ -250,7 +256,8 @@ impl<G: Granule> Memory<'_, G> {
         let linear = self.check_trees(m, true)?;
         same(Use::HostTable, sums.host_tables, self.host_tables)?;
         same(Use::El2Table, sums.el2_tables, self.el2_tables)?;
-        same(Use::Free, sums.free, self.pool.free())?;
+        same(Use::Free, sums.free, self.pool.listed())?;
+        same(Use::Decoy, sums.decoys, self.decoys.nr())?;
         same(Use::None, sums.shared, self.shared)?;
         same(Use::GuestTable, sums.guest_tables, self.guest_tables)?;
         same(Use::Vm, sums.objects, self.objects)?;
@@ -278,10 +285,12 @@ impl<G: Granule> Memory<'_, G> {
         let mut host = HostCheck {
             memory: self,
             tables: 0,
+            decoys: 0,
             words,
         };
         self.host.visit(m, &mut host)?;
         same(Use::HostTable, host.tables, self.host_tables)?;
+        self.check_decoys(host.decoys)?;
         let mut el2 = El2Check {
             memory: self,
             m,
@@ -304,8 +313,25 @@ impl<G: Granule> Memory<'_, G> {
         if !whole {
             return Err(Violation::Pool(wrong.unwrap_or(0)));
         }
-        same(Use::Free, free, self.pool.free())?;
+        same(Use::Free, free, self.pool.listed())?;
         Ok(el2.linear)
+    }
+
+    /// Each decoy is a page of its own and, if it is not idle, one of those that were `seen` in the
+    /// host's stage 2; the pool keeps a page for each that has no table.
+    fn check_decoys(&self, seen: u64) -> Result<(), Violation> {
+        let (mapped, with_table) = self.decoys.mapped();
+        same(Use::Decoy, seen, mapped)?;
+        same(
+            Use::Decoy,
+            self.decoys.nr(),
+            with_table + self.pool.wanted(),
+        )?;
+        let room = self.pool.listed() + self.host_tables - self.shape.root_tables;
+        if room < RESERVE + self.decoys.nr() {
+            return Err(Violation::Reserve(room));
+        }
+        Ok(())
     }
 
     fn check_guests<M: Machine>(&self, m: &M) -> Result<(), Violation> {
@@ -380,6 +406,7 @@ impl<G: Granule> Memory<'_, G> {
                 sums.linear += u64::from(in_linear_map(state));
                 sums.guest_tables += u64::from(state.usage == Use::GuestTable);
                 sums.objects += u64::from(matches!(state.usage, Use::Vm | Use::Vcpu | Use::Vgic));
+                sums.decoys += u64::from(state.usage == Use::Decoy);
                 sums.guest_pages += u64::from(matches!(state.owner, Owner::Guest(_)));
                 if state.share == Share::WithGuests {
                     sums.guest_shares += u64::from(state.count);

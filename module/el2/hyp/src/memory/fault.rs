@@ -25,6 +25,8 @@ use crate::pool::Pool;
 pub enum Outcome {
     /// The address is mapped now: back to the host, which tries again.
     Mapped,
+    /// A decoy is mapped at the address now: the same.
+    Decoy,
     /// It was mapped already, by another CPU since the fault: the same.
     Retry,
     /// It stays as it is: the host gets an exception.
@@ -40,6 +42,15 @@ pub enum Denied {
     Owned,
 }
 
+/// Who accessed an address, as far as that matters where the host has no right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accessor {
+    /// The kernel, EL1, on the CPU of this index; else a program, EL0.
+    pub kernel: Option<usize>,
+    /// It was to be executed. A walk for an instruction is no fetch.
+    pub fetch: bool,
+}
+
 impl<G: Granule> Memory<'_, G> {
     /// Serves a translation or permission fault at stage 2 of the host.
     ///
@@ -47,31 +58,35 @@ impl<G: Granule> Memory<'_, G> {
     /// by a mapping and are not for this function. What was tried does not count: whatever is mapped
     /// is mapped with every right.
     ///
-    /// `kernel` says that it was EL1's access: where the host has no right, it meets a decoy.
-    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa, kernel: bool) -> Outcome {
+    /// Where the host has no right, `by` decides: the kernel meets a decoy, but finds nothing there to
+    /// execute; a program that comes to a decoy by chance reads it.
+    pub fn host_fault<M: Machine>(&mut self, m: &mut M, ipa: Ipa, by: Accessor) -> Outcome {
         let Some(entry) = self.host.walk(m, ipa) else {
             return Outcome::Denied(Denied::Beyond);
         };
-        if let View::Leaf { .. } = entry.view {
-            return Outcome::Retry;
-        }
+        let is_mapped = matches!(entry.view, View::Leaf { .. });
         let pfn = ipa.pfn::<G>();
+        let state = self.pages.get(pfn);
         let kind = match self.pages.ram().range_of(pfn) {
-            Some(_)
-                if !self
-                    .pages
-                    .get(pfn)
-                    .is_ok_and(|state| state.host_may_access()) =>
-            {
-                if !kernel {
-                    return Outcome::Denied(Denied::Owned);
-                }
-                self.map_decoy(m, ipa);
-                return Outcome::Mapped;
+            Some(_) if !state.is_ok_and(|state| state.host_may_access()) => {
+                // What is mapped there is a decoy, which cannot be executed: trying again would end
+                // here again.
+                return match by.kernel {
+                    _ if by.fetch => Outcome::Denied(Denied::Owned),
+                    _ if is_mapped => Outcome::Retry,
+                    None => Outcome::Denied(Denied::Owned),
+                    Some(cpu) => {
+                        self.map_decoy(m, ipa, cpu);
+                        Outcome::Decoy
+                    }
+                };
             }
             Some(_) => Kind::Ram,
             None => Kind::Mmio,
         };
+        if is_mapped {
+            return Outcome::Retry;
+        }
         self.map_around(m, ipa, kind, entry.level);
         Outcome::Mapped
     }
@@ -175,5 +190,6 @@ impl<G: Granule> Memory<'_, G> {
         let (start, size) = (Ipa::new(pages.start << G::SHIFT), pages.len() << G::SHIFT);
         let (host, mut frames) = self.host_parts();
         must(host.unmap(m, &mut frames, start, size));
+        self.decoys_are_gone(pages);
     }
 }

@@ -13,7 +13,8 @@
 //! - Each change checks both sides and counts its table pages before its first write; TLBs are
 //!   invalidated before the new owner touches the page, and a page is scrubbed before it goes back.
 //! - Free pages and the tables of the host's stage 2 below its root are together at least
-//!   [`RESERVE`](crate::pool::RESERVE), so a fault can always be served: see `fault`.
+//!   [`RESERVE`](crate::pool::RESERVE), beside what is kept for decoys, so a fault can always be served:
+//!   see `fault`.
 //!
 //! # Lock
 //!
@@ -42,7 +43,8 @@ use crate::pool::Pool;
 
 pub use boot::Boot;
 pub use check::Violation;
-pub use fault::{Denied, Outcome};
+pub use decoy::Decoys;
+pub use fault::{Accessor, Denied, Outcome};
 pub use guest::{GuestMapping, GuestTable, MAX_GUEST_CLEAN, MAX_GUEST_MAP};
 pub use pages::{Chunks, PageMap, PAGES_PER_CHUNK};
 pub use ram::{Pages, Ram};
@@ -73,7 +75,7 @@ pub struct Memory<'m, G> {
     /// Pages with the state of VMs.
     objects: u64,
     /// What the host's kernel meets where it has no right to look.
-    decoys: decoy::Decoys,
+    decoys: &'m mut Decoys,
 }
 
 /// The pool as a source of tables of one kind.
@@ -194,6 +196,7 @@ impl<'m, G: Granule> Memory<'m, G> {
             Stat::GuestTableBytes => Some(self.guest_tables << G::SHIFT),
             Stat::VmBytes => Some(self.objects << G::SHIFT),
             Stat::GuestBytes => Some(self.guest_pages << G::SHIFT),
+            Stat::DecoyBytes => Some(self.decoy_bytes()),
             _ => None,
         }
     }

@@ -50,6 +50,11 @@ pub const fn attrs(memory: Memory, fwb: bool) -> Attrs {
     Attrs::new(memattr | S2AP_READ_WRITE | SH_INNER | AF | software)
 }
 
+/// The attributes of a decoy: those of the host's RAM, but not to be executed. `fwb` is HCR_EL2.FWB.
+pub const fn decoy_attrs(fwb: bool) -> Attrs {
+    Attrs::new(attrs(Memory::Ram, fwb).bits() | XN)
+}
+
 /// What a guest may do with a mapping, besides reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rights {

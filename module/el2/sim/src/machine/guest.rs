@@ -173,7 +173,17 @@ impl<G: Granule> FakeMachine<G> {
     }
 
     /// A live leaf was added: has the guest a page that is ready for it?
-    pub(super) fn leaf_added(&mut self, which: Which, level: Level, oa: Phys, attrs: Attrs) {
+    pub(super) fn leaf_added(
+        &mut self,
+        which: Which,
+        level: Level,
+        input: u64,
+        oa: Phys,
+        attrs: Attrs,
+    ) {
+        if which == Which::Host && oa.raw() != input {
+            *self.decoys.entry(oa.raw()).or_default() += 1;
+        }
         let Which::Guest(vmid) = which else { return };
         let executable = Rights::of(attrs).execute;
         for page in pages::<G>(level, oa) {
@@ -205,7 +215,15 @@ impl<G: Granule> FakeMachine<G> {
     }
 
     /// A live leaf was removed.
-    pub(super) fn leaf_removed(&mut self, which: Which, level: Level, oa: Phys) {
+    pub(super) fn leaf_removed(&mut self, which: Which, level: Level, input: u64, oa: Phys) {
+        if which == Which::Host && oa.raw() != input {
+            let left = self.decoys.get(&oa.raw()).map_or(0, |nr| nr - 1);
+            if left == 0 {
+                self.decoys.remove(&oa.raw());
+            } else {
+                self.decoys.insert(oa.raw(), left);
+            }
+        }
         let Which::Guest(vmid) = which else { return };
         let Some(guest) = self.guests.get_mut(&vmid) else {
             return;

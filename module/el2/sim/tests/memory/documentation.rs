@@ -2,13 +2,14 @@
 //! `Documentation/page-states.rst` says what the code does: its tables are those that the other
 //! tests hold against the code.
 
+use mvirt_abi::DECOYS_PER_CPU;
 use mvirt_hyp::memory::{MAX_DONATION, MAX_GUEST_MAP};
 use mvirt_hyp::page::{Owner, PageState, Share, View};
 use mvirt_hyp::pool::RESERVE;
 
-use crate::guests;
 use crate::ownership::{answer, State, CALLS, STATES};
 use crate::page::{used, OWNERS, SHARES, USES};
+use crate::{decoy, guests};
 
 const PAGE: &str = include_str!("../../../../../Documentation/page-states.rst");
 
@@ -113,6 +114,17 @@ fn views() {
     }
     assert_eq!((View::Owned as u64, View::SharedOwned as u64), (0, 1));
     assert!(PAGE.contains("(0 Owned,\n1 SharedOwned)"));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn decoys() {
+    let rows = table("Accesses where the host has no right");
+    assert_eq!(rows, decoy::accesses());
+    let rows = table("Decoys by state");
+    assert_eq!(rows, decoy::states());
+    assert_eq!(DECOYS_PER_CPU, 4);
+    assert!(PAGE.contains("Each CPU has four decoys,"));
 }
 
 #[test]

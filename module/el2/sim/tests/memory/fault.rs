@@ -7,7 +7,7 @@ use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K16, K4};
 use mvirt_hyp::memory::{Denied, Outcome};
 use mvirt_hyp::pool::RESERVE;
 use mvirt_hyp::trap::Access;
-use mvirt_sim::rig::{Config, Rig};
+use mvirt_sim::rig::{program, Config, Rig};
 
 fn with_rig<G: Granule, R>(
     ram: &[PhysRange],
@@ -51,7 +51,9 @@ fn window<G: Granule>() {
         for ipa in missed {
             for cpu in 0..4 {
                 // The lock is free: the entry is there.
-                let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa), false);
+                let outcome =
+                    rig.memory
+                        .host_fault(&mut rig.m, Ipa::new(ipa), program(Access::Read));
                 assert_eq!(outcome, Outcome::Retry);
                 assert!(rig.access(cpu, ipa, Access::Read).is_ok());
             }
@@ -63,7 +65,9 @@ fn window<G: Granule>() {
         assert_eq!(missed.len(), others.len());
         assert!(rig.leaf_level(at) < Some(Level::L3));
         for ipa in missed {
-            let outcome = rig.memory.host_fault(&mut rig.m, Ipa::new(ipa), false);
+            let outcome = rig
+                .memory
+                .host_fault(&mut rig.m, Ipa::new(ipa), program(Access::Read));
             assert_eq!(outcome, Outcome::Retry);
         }
         rig.check();
@@ -92,7 +96,10 @@ fn two_cpus_fault_on_one_block() {
         for (cpu, ipa) in both.into_iter().enumerate() {
             assert_eq!(rig.m.host_translate(cpu, ipa), None);
         }
-        let mut fault = |n: usize| rig.memory.host_fault(&mut rig.m, both[n], false);
+        let mut fault = |n: usize| {
+            rig.memory
+                .host_fault(&mut rig.m, both[n], program(Access::Read))
+        };
         assert_eq!((fault(0), fault(1)), (Outcome::Mapped, Outcome::Retry));
         rig.settle();
         rig.check();
@@ -322,7 +329,7 @@ fn tables_of_donated_pages_come_back() {
         let last = last.expect("home pages run out");
         let pfn = (GIB + 32 * MIB) >> 12;
         assert!(rig.memory.pool_donate(&mut rig.m, pfn, 40).is_ok());
-        for n in last..last + 4 {
+        for n in last..last + 14 {
             assert_eq!(share(&mut rig, n), Ok(()));
         }
         for range in &ram[30..] {

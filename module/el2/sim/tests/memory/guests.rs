@@ -815,20 +815,20 @@ fn pages_for_objects() {
 #[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn pages_in_use_are_not_reclaimed() {
     with_rig::<K4>(|mut rig, pfn| {
-        // More than the reserve, so that VMs get some of them too.
-        donate(&mut rig, pfn, 12);
+        // More than the reserve and what is kept for decoys, so that VMs get some of them too.
+        donate(&mut rig, pfn, 32);
         let mut pages = Vec::new();
         while let Ok(page) = rig.memory.page_take(&mut rig.m, Use::Vm) {
             pages.push(page);
         }
-        let donated = |page: &Phys| (pfn..pfn + 12).contains(&page.pfn::<K4>());
+        let donated = |page: &Phys| (pfn..pfn + 32).contains(&page.pfn::<K4>());
         let (stay, go): (Vec<Phys>, Vec<Phys>) = pages.into_iter().partition(donated);
         assert!(!stay.is_empty());
         for page in go {
             assert_eq!(rig.memory.page_give(&mut rig.m, page), Ok(()));
         }
         while let Ok((back, _)) = rig.memory.pool_reclaim(&mut rig.m) {
-            assert!((pfn..pfn + 12).contains(&back));
+            assert!((pfn..pfn + 32).contains(&back));
         }
         assert_eq!(rig.memory.donated_pages(), stay.len() as u64);
         rig.settle();

@@ -12,6 +12,7 @@ mod machine;
 mod ownership;
 mod page;
 mod random;
+mod random_decoys;
 mod random_guests;
 mod registers;
 mod tables;

@@ -11,7 +11,7 @@ pub const SHARES: [Share; 4] = [
     Share::WithGuests,
     Share::WithHost,
 ];
-pub const USES: [Use; 12] = [
+pub const USES: [Use; 13] = [
     Use::None,
     Use::Free,
     Use::HostTable,
@@ -24,6 +24,7 @@ pub const USES: [Use; 12] = [
     Use::Vm,
     Use::Vcpu,
     Use::Vgic,
+    Use::Decoy,
 ];
 
 /// What the table in `page.rs` allows, written down a second time.
@@ -39,7 +40,7 @@ pub fn used(state: PageState) -> bool {
         (Owner::El2, Share::None, Use::HostTable) => true,
         (Owner::El2, Share::None, Use::El2Table) => true,
         (Owner::El2, Share::None, Use::Free | Use::Meta | Use::Image) => counts,
-        (Owner::El2, Share::None, Use::Data | Use::Stack) => counts,
+        (Owner::El2, Share::None, Use::Data | Use::Stack | Use::Decoy) => counts,
         _ => false,
     }
 }
@@ -64,7 +65,7 @@ fn every_combination() {
             }
         }
     }
-    assert_eq!(seen, 3 * 4 * 12 * 4);
+    assert_eq!(seen, 3 * 4 * 13 * 4);
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn reserved_values_are_refused() {
     for share in 4..=0xf {
         assert_eq!(PageWord::from_raw(share << 8).decode(), None);
     }
-    for usage in 12..=0xf {
+    for usage in 13..=0xf {
         assert_eq!(PageWord::from_raw(1 | usage << 12).decode(), None);
     }
 }

@@ -124,7 +124,12 @@ impl<'m, G: Granule> Run<'m, G> {
     }
 
     fn all_pages(&self) -> u64 {
-        let stats = [Stat::PoolBytes, Stat::HostTableBytes, Stat::El2TableBytes];
+        let stats = [
+            Stat::PoolBytes,
+            Stat::HostTableBytes,
+            Stat::El2TableBytes,
+            Stat::DecoyBytes,
+        ];
         let bytes = |stat| self.rig.memory.stat(stat).expect("memory keeps it");
         stats.into_iter().map(bytes).sum::<u64>() >> G::SHIFT
     }

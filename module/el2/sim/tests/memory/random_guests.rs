@@ -152,6 +152,7 @@ impl<'m, G: Granule> Run<'m, G> {
             Stat::El2TableBytes,
             Stat::GuestTableBytes,
             Stat::VmBytes,
+            Stat::DecoyBytes,
         ];
         let bytes = |stat| self.rig.memory.stat(stat).expect("memory keeps it");
         stats.into_iter().map(bytes).sum::<u64>() >> G::SHIFT
