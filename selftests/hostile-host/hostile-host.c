@@ -288,6 +288,35 @@ TEST_F(hostile, el1_writes_nothing)
 	EXPECT_EQ(0, memcmp(before, after, nr * sizeof(*before)));
 }
 
+/* While the kernel has a decoy at a page, a program reads it as well, but nobody executes it. */
+TEST_F(hostile, a_decoy_is_read_and_not_executed)
+{
+	uint64_t before = el2_stat(self->fd, EL2_STAT_TRAP_FAULT_DECOY);
+	volatile uint64_t *p = map(self->fd, el2_pfns[0], self->page, 0);
+	volatile uint64_t *code;
+	uint64_t value = ~0ULL;
+	size_t i;
+
+	ASSERT_NE(MAP_FAILED, p);
+	/* Execute-only, where the CPU has FEAT_PAN3: stage 1 lets nobody read there. */
+	code = mmap(NULL, self->page, PROT_EXEC, MAP_SHARED, self->fd,
+		    (off_t)(el2_pfns[0] * self->page));
+	ASSERT_NE(MAP_FAILED, code);
+	/* So many that each decoy has moved, and the first page's last. */
+	for (i = nr_pfns; i-- > 0;)
+		ASSERT_EQ(0, kernel_access(self->fd, el2_pfns[i], 0, HOSTILE_LINEAR, false, &value));
+	EXPECT_EQ(0, value);
+	EXPECT_LT(before, el2_stat(self->fd, EL2_STAT_TRAP_FAULT_DECOY));
+	EXPECT_EQ(0, in_child(user_load, p));
+	EXPECT_EQ(SIGBUS, in_child(user_fetch, p));
+	EXPECT_EQ(SIGBUS, in_child(user_fetch, code));
+	value = GARBAGE;
+	ASSERT_EQ(0, kernel_access(self->fd, el2_pfns[0], 0, HOSTILE_LINEAR, true, &value));
+	EXPECT_EQ(SIGBUS, in_child(user_fetch, p));
+	munmap((void *)code, self->page);
+	munmap((void *)p, self->page);
+}
+
 TEST_F(hostile, system_calls_on_el2_memory)
 {
 	volatile uint64_t *p = map(self->fd, el2_pfns[0], self->page, 0);

@@ -118,6 +118,10 @@ fn hvc(this: &PerCpu, frame: &mut Frame, imm: u16) {
 
 fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     let far = read_sysreg!("far_el2");
+    if abort.is_denied_fetch() {
+        this.count(Stat::TrapFaultDenied);
+        return inject(frame, Exception::Alignment { abort: *abort, far });
+    }
     let regs = FaultRegisters {
         far,
         hpfar: read_sysreg!("hpfar_el2"),
@@ -141,7 +145,7 @@ fn fault(this: &PerCpu, frame: &mut Frame, abort: &Abort) {
     let is_kernel = frame.spsr & 0xf != 0;
     let by = Accessor {
         kernel: is_kernel.then_some(this.index() as usize),
-        fetch: abort.access == Access::Fetch && !abort.on_walk,
+        fetch: abort.is_fetch(),
     };
     let outcome = match ipa {
         Some(ipa) if mendable => calls::host_fault(ipa, by),

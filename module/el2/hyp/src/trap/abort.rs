@@ -160,6 +160,19 @@ impl Abort {
         })
     }
 
+    /// It was to be executed. A walk for an instruction is no fetch.
+    pub fn is_fetch(&self) -> bool {
+        self.access == Access::Fetch && !self.on_walk
+    }
+
+    /// A fetch where stage 2 denies the right to execute: of the host's, it met a decoy, since nothing
+    /// else lacks that right. There is no address for it: HPFAR_EL2 does not hold it, and an AT
+    /// instruction may not find it where stage 1 lets a program execute, but nobody read. Nor is one
+    /// needed, for when the fetch was made the page was not the host's.
+    pub fn is_denied_fetch(&self) -> bool {
+        self.is_fetch() && matches!(self.fault, Fault::Permission { .. })
+    }
+
     /// Where it was.
     ///
     /// HPFAR_EL2 is written for Translation, Access flag and Address size faults of stage 2, and

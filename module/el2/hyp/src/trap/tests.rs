@@ -150,6 +150,26 @@ fn abort_flags() {
     assert!(!fetch.is_cache_maintenance);
 }
 
+/// A fetch that stage 2 denies is told apart from a walk for one, and from what a mapping mends.
+#[test]
+fn denied_fetches() {
+    // (class, ISS, fetch, denied): S1PTW is bit 7.
+    let table = [
+        (0x20, 0x0f, true, true),
+        (0x20, 0x0d, true, true),
+        (0x20, 0x07, true, false),
+        (0x20, 0x0f | 1 << 7, false, false),
+        (0x20, 0x07 | 1 << 7, false, false),
+        (0x24, 0x0f, false, false),
+        (0x24, 0x0f | 1 << 6, false, false),
+    ];
+    for (ec, iss, fetch, denied) in table {
+        let abort = abort(esr(ec, iss));
+        assert_eq!(abort.is_fetch(), fetch, "{ec:#x} {iss:#x}");
+        assert_eq!(abort.is_denied_fetch(), denied, "{ec:#x} {iss:#x}");
+    }
+}
+
 #[test]
 fn fault_address() {
     let regs = FaultRegisters {
