@@ -199,6 +199,14 @@ calls! {
     Run 22 VgicSet as vgic_set(vm, attr, index, value) -> ();
     /// Reads an attribute of the VM's GIC.
     Run 23 VgicGet as vgic_get(vm, attr, index) -> (value);
-    /// Sets the line of an interrupt: an SPI, or with `vcpu` its PPI. Answers the vCPUs to wake.
+    /// Sets the line of an interrupt: an SPI, or with `vcpu` its PPI. `level` is 0, 1 or
+    /// [`LINE_PULSE`](super::LINE_PULSE). Answers the vCPUs to wake. From any context of the host's.
     Run 24 IrqLine as irq_line(vm, vcpu, irq, level) -> (wake);
+    /// Marks an SPI (`wanted` 1) so that its line goes low when the guest deactivates it with its line
+    /// high, if it is level-sensitive, and the host is told: [`WAKE_ENDED`](super::WAKE_ENDED). Or ends
+    /// that (`wanted` 0), with all that was still to be told of it.
+    Run 25 IrqResample as irq_resample(vm, irq, wanted) -> ();
+    /// Tells of up to 32 marked SPIs which have ended since the host was last told: a bit of `ended` for
+    /// each, from `first` on. Call again until `ended` is 0.
+    Run 26 IrqEnded as irq_ended(vm) -> (first, ended);
 }

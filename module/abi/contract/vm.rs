@@ -38,6 +38,14 @@ pub const RUN_ACCESS_FAILED: u64 = 1 << 1;
 /// the access, and the guest is not entered. The exit is [`Exit::Interrupt`].
 pub const RUN_ACCESS_ONLY: u64 = 1 << 2;
 
+/// [`Call::IrqLine`](super::Call::IrqLine): up and down at once. An edge-triggered interrupt gets its
+/// edge; to a level-sensitive one nothing happened, but that its line is low.
+pub const LINE_PULSE: u64 = 2;
+/// A bit of the vCPUs to wake, as any call answers them: marked interrupts ended, and
+/// [`Call::IrqEnded`](super::Call::IrqEnded) tells which. A run of a vCPU in which one ended comes back
+/// with it, whatever else ended the run.
+pub const WAKE_ENDED: u64 = 1 << 63;
+
 /// Bits of the second result of [`Exit::Abort`].
 pub mod abort {
     /// The access was a write, and the third result is what was to be written.
@@ -60,7 +68,7 @@ macro_rules! exits {
     ($($(#[$doc:meta])* $name:ident = $n:literal;)*) => {
         /// Why a run of a vCPU ended: the first result. The last result is always the vCPUs of the
         /// VM, one bit each, for which something became pending and that have to be woken or made
-        /// to come out.
+        /// to come out, and [`WAKE_ENDED`].
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u64)]
         pub enum Exit { $($(#[$doc])* $name = $n),* }

@@ -175,6 +175,8 @@ echo! {
     vgic_set(vm, attr, index, value);
     vgic_get(vm, attr, index);
     irq_line(vm, vcpu, irq, level);
+    irq_resample(vm, irq, wanted);
+    irq_ended(vm);
 }
 
 fn name_hash(name: &str) -> u64 {

@@ -336,6 +336,14 @@ impl Handler for Calls {
         guest::irq_line(vm, vcpu, irq, level).map(|wake| results([wake]))
     }
 
+    fn irq_resample(&mut self, vm: u64, irq: u64, wanted: u64) -> Result<Results, Error> {
+        guest::irq_resample(vm, irq, wanted).map(|()| NONE)
+    }
+
+    fn irq_ended(&mut self, vm: u64) -> Result<Results, Error> {
+        guest::irq_ended(vm).map(|(first, ended)| results([first.into(), ended.into()]))
+    }
+
     fn crash(&mut self, kind: u64) -> Result<Results, Error> {
         report::crash(kind)
     }

@@ -393,3 +393,15 @@ pub fn irq_line(handle: u64, vcpu: u64, irq: u64, level: u64) -> Result<u64, Err
     let (_, mut slot) = find_alive(handle)?;
     slot.vm()?.vgic.set_line(vcpu, irq, level)
 }
+
+/// irq_resample.
+pub fn irq_resample(handle: u64, irq: u64, wanted: u64) -> Result<(), Error> {
+    let (_, mut slot) = find_alive(handle)?;
+    slot.vm()?.vgic.set_resampled(irq, wanted)
+}
+
+/// irq_ended: the first interrupt's number, and which of 32 ended.
+pub fn irq_ended(handle: u64) -> Result<(u32, u32), Error> {
+    let (_, mut slot) = find_alive(handle)?;
+    Ok(slot.vm()?.vgic.take_ended())
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Where interrupts come from: SGIs, lines that the host drives, EL2's timers.
 
-use mvirt_abi::{Error, MAX_VCPUS};
+use mvirt_abi::{Error, LINE_PULSE, MAX_VCPUS};
 
 use crate::guest::sysreg::Sgi;
 
@@ -80,14 +80,15 @@ impl Vgic<'_> {
     }
 
     /// The host sets a line (KVM_IRQ_LINE): an SPI's, or the PPI's of a vCPU, which counts for PPIs
-    /// only. An edge is each call with `level` not 0. Answers the wake mask.
+    /// only. An edge is each call with `level` not 0; with [`LINE_PULSE`] the line is low in the end.
+    /// Answers the wake mask.
     ///
-    /// [`Error::Invalid`] for an SGI, an interrupt or a vCPU that there is not; [`Error::Busy`] before
-    /// the GIC is initialised. The timers' PPIs are EL2's: ignored, as KVM does.
+    /// [`Error::Invalid`] for an SGI, an interrupt or a vCPU that there is not, and another level;
+    /// [`Error::Busy`] before the GIC is initialised. The timers' PPIs are EL2's: ignored, as KVM does.
     pub fn set_line(&mut self, vcpu: u64, intid: u64, level: u64) -> Result<u64, Error> {
         self.map.expect_ready()?;
         let intid = u32::try_from(intid).map_err(|_| Error::Invalid)?;
-        if intid < 16 || intid >= self.map.nr_irqs() {
+        if intid < 16 || intid >= self.map.nr_irqs() || level > LINE_PULSE {
             return Err(Error::Invalid);
         }
         let vcpu = if intid < PRIVATE {
@@ -98,15 +99,15 @@ impl Vgic<'_> {
         if intid == VTIMER || intid == PTIMER {
             return Ok(0);
         }
-        Ok(self.line(vcpu, intid, level != 0, true))
+        Ok(self.line(vcpu, intid, level == 1, level != 0))
     }
 
-    /// Sets a line, and the latch of an edge-triggered interrupt if `edges` count.
-    pub(super) fn line(&mut self, vcpu: usize, intid: u32, level: bool, edges: bool) -> u64 {
+    /// Sets a line, and the latch of an edge-triggered interrupt if there was an `edge`.
+    pub(super) fn line(&mut self, vcpu: usize, intid: u32, level: bool, edge: bool) -> u64 {
         self.wake = 0;
         if let Some(irq) = self.irq(vcpu, intid) {
             let mut new = irq.with(flag::LINE, level);
-            if edges && level && irq.has(flag::EDGE) {
+            if edge && irq.has(flag::EDGE) {
                 new = new.with(flag::LATCH, true);
             }
             self.put(vcpu, intid, new);

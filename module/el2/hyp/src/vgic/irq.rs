@@ -29,6 +29,12 @@ mod place {
     pub const LATCH: u8 = 1 << 4;
     /// The active state was written while in a list register: what is there does not count.
     pub const FORCED: u8 = 1 << 5;
+    /// The host wants to hear of its ends: see [`resample`](super::super::resample).
+    pub const RESAMPLED: u8 = 1 << 6;
+    /// It ended, and the host was not told yet.
+    pub const ENDED: u8 = 1 << 7;
+    /// What stays whoever has it.
+    pub const LASTING: u8 = RESAMPLED | ENDED;
 }
 
 /// No vCPU.
@@ -153,7 +159,7 @@ impl Irq {
     #[must_use]
     pub(super) const fn listed(self, vcpu: usize, pending: bool) -> Irq {
         // Lossless: below MAX_VCPUS.
-        let mut place = vcpu as u8;
+        let mut place = vcpu as u8 | self.place & place::LASTING;
         let mut flags = self.flags | flag::IN_LR;
         if pending && self.has(flag::LATCH) {
             place |= place::LATCH;
@@ -176,11 +182,18 @@ impl Irq {
         if self.place & place::FORCED == 0 {
             irq = irq.with(flag::ACTIVE, active);
         }
-        irq.place &= place::OWNER;
-        if !irq.has(flag::ACTIVE) {
-            irq.place = NOBODY;
+        irq.place &= place::OWNER | place::LASTING;
+        if irq.has(flag::ACTIVE) {
+            irq
+        } else {
+            irq.unowned()
         }
-        irq
+    }
+
+    /// Nobody's.
+    const fn unowned(self) -> Irq {
+        let place = self.place & !place::OWNER | NOBODY;
+        Irq { place, ..self }
     }
 
     /// With the latch cleared, in a list register too.
@@ -197,9 +210,48 @@ impl Irq {
         let mut irq = self.with(flag::ACTIVE, active);
         if self.has(flag::IN_LR) {
             irq.place |= place::FORCED;
-        } else if !active {
-            irq.place = NOBODY;
+            irq
+        } else if active {
+            irq
+        } else {
+            irq.unowned()
         }
+    }
+
+    /// Whether the host hears of its ends.
+    pub(super) const fn is_resampled(self) -> bool {
+        self.place & place::RESAMPLED != 0
+    }
+
+    /// With that wish; without it nothing is left to be told.
+    #[must_use]
+    pub(super) const fn resampled(self, wanted: bool) -> Irq {
+        let place = if wanted {
+            self.place | place::RESAMPLED
+        } else {
+            self.place & !place::LASTING
+        };
+        Irq { place, ..self }
+    }
+
+    /// Whether it ended and the host was not told yet.
+    pub(super) const fn has_ended(self) -> bool {
+        self.place & place::ENDED != 0
+    }
+
+    /// Ended: its line is low, and the host is to be told.
+    #[must_use]
+    pub(super) const fn ended(self) -> Irq {
+        let mut irq = self.with(flag::LINE, false);
+        irq.place |= place::ENDED;
+        irq
+    }
+
+    /// The host was told.
+    #[must_use]
+    pub(super) const fn told(self) -> Irq {
+        let mut irq = self;
+        irq.place &= !place::ENDED;
         irq
     }
 }

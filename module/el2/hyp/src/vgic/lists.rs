@@ -276,7 +276,10 @@ impl Vgic<'_> {
             // Lossless: ten bits.
             let intid = (value & lr::INTID) as u32;
             if let Some(irq) = self.irq(vcpu, intid) {
-                let folded = irq.folded(value & lr::PENDING != 0, value & lr::ACTIVE != 0);
+                let mut folded = irq.folded(value & lr::PENDING != 0, value & lr::ACTIVE != 0);
+                if value & lr::PENDING == 0 && !folded.has(flag::ACTIVE) {
+                    folded = self.end(intid, folded);
+                }
                 self.put(vcpu, intid, folded);
             }
         }
@@ -295,7 +298,7 @@ impl Vgic<'_> {
         }
         let intid = best & INTID;
         if let (true, Some(irq)) = (best != u32::MAX, self.irq(vcpu, intid)) {
-            self.put(vcpu, intid, irq.activated(false));
+            self.inactivate(vcpu, intid, irq);
         }
     }
 
@@ -305,7 +308,7 @@ impl Vgic<'_> {
         // With EOImode 0 the write has no effect (IHI 0069, ICV_DIR_EL1).
         if iface.vmcr & vmcr::VEOIM != 0 && intid < self.map.nr_irqs() {
             if let Some(irq) = self.irq(vcpu, intid) {
-                self.put(vcpu, intid, irq.activated(false));
+                self.inactivate(vcpu, intid, irq);
             }
         }
         self.take_wake()

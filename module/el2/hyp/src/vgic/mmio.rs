@@ -278,6 +278,10 @@ impl Vgic<'_> {
             };
             match write {
                 None => value |= u64::from(bits.read(irq, by)) << n,
+                // Only what is active ends by it.
+                Some(new) if bits == Bits::ClearActive && by == By::Guest && new >> n & 1 == 1 => {
+                    self.inactivate(vcpu, first + n, irq);
+                }
                 Some(new) => {
                     let new = bits.write(irq, new >> n & 1 == 1, by);
                     self.put(vcpu, first + n, new);

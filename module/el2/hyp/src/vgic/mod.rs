@@ -27,6 +27,7 @@ mod irq;
 mod lists;
 mod map;
 mod mmio;
+mod resample;
 mod setup;
 
 use mvirt_abi::{MAX_IRQS, MAX_VCPUS};
@@ -66,6 +67,8 @@ pub struct Vgic<'m> {
     spi_words: u32,
     /// The wake mask of the call that is under way.
     wake: u32,
+    /// The words of SPIs with one that ended and that the host was not told of.
+    ended_words: u32,
     /// GICD_CTLR: the enables of the groups, bits 1:0.
     enables: u32,
     map: Map,
@@ -87,6 +90,7 @@ impl<'m> Vgic<'m> {
             spi_hint: [0; SPI_WORDS],
             spi_words: 0,
             wake: 0,
+            ended_words: 0,
             enables: 0,
             map: Map::EMPTY,
         }
@@ -145,10 +149,10 @@ impl<'m> Vgic<'m> {
         }
     }
 
-    /// Ends a call: who has to come out or to wake up.
+    /// Ends a call: who has to come out or to wake up, and whether the host has to be told of ends.
     fn take_wake(&mut self) -> u64 {
         let wake = core::mem::take(&mut self.wake);
-        u64::from(wake & self.map.present())
+        u64::from(wake & self.map.present()) | self.ended_flag()
     }
 
     /// Whether the guest takes this interrupt's group, at the distributor and at its interface.

@@ -6,5 +6,6 @@ mod migrate;
 mod naive;
 mod random;
 mod registers;
+mod resample;
 mod rig;
 mod setup;

@@ -19,6 +19,9 @@ pub struct Irq {
     pub target: usize,
     /// Who acknowledged it.
     pub owner: Option<usize>,
+    /// The host wants to hear of its ends; it ended, and the host did not hear of it.
+    pub resampled: bool,
+    pub ended: bool,
 }
 
 impl Irq {
@@ -134,8 +137,19 @@ impl Naive {
 
     pub fn deactivate(&mut self, cpu: usize, intid: u32) {
         let irq = self.irq(cpu, intid);
+        if irq.active && irq.resampled && !irq.edge && irq.line {
+            irq.line = false;
+            irq.ended = true;
+        }
         irq.active = false;
         irq.owner = None;
+    }
+
+    /// What the host has not heard of.
+    pub fn take_ended(&mut self) -> Vec<u32> {
+        let all = (32..).zip(&mut self.spis);
+        all.filter_map(|(intid, irq)| std::mem::take(&mut irq.ended).then_some(intid))
+            .collect()
     }
 
     pub fn set_line(&mut self, cpu: usize, intid: u32, level: bool) {

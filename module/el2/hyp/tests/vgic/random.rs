@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Random sequences against the naive GIC.
 
+use mvirt_abi::LINE_PULSE;
 use mvirt_hyp::vgic::VTIMER;
 use proptest::prelude::*;
 
@@ -14,7 +15,8 @@ const VCPUS: usize = 3;
 enum Op {
     Enter(usize),
     Leave(usize),
-    Line(usize, u32, bool),
+    Line(usize, u32, u64),
+    Resample(u32, bool),
     Timer(usize, bool),
     Sgi(usize, u64, bool),
     Acknowledge(usize),
@@ -67,10 +69,13 @@ fn op() -> impl Strategy<Value = Op> {
         any::<bool>().prop_map(Register::Active),
     ];
     let mask = prop_oneof![4 => Just(0xf8u8), 1 => priority()];
+    let level = prop_oneof![3 => Just(1u64), 3 => Just(0), 1 => Just(LINE_PULSE)];
     prop_oneof![
         3 => cpu().prop_map(Op::Enter),
         1 => cpu().prop_map(Op::Leave),
-        8 => (cpu(), intid(), any::<bool>()).prop_map(|(c, i, l)| Op::Line(c, i, l)),
+        8 => (cpu(), intid(), level).prop_map(|(c, i, l)| Op::Line(c, i, l)),
+        2 => (intid(), prop_oneof![3 => Just(true), 1 => Just(false)])
+            .prop_map(|(i, w)| Op::Resample(i, w)),
         2 => (cpu(), any::<bool>()).prop_map(|(c, l)| Op::Timer(c, l)),
         4 => (cpu(), any::<u64>(), any::<bool>()).prop_map(|(c, v, q)| Op::Sgi(c, v, q)),
         10 => cpu().prop_map(Op::Acknowledge),
@@ -97,13 +102,22 @@ fn apply(rig: &mut Rig<'static>, op: &Op) {
             rig.settle(0, |_| ());
         }
         Op::Line(cpu, intid, level) if intid >= 16 && intid != VTIMER => {
-            let wake = rig
-                .vgic
-                .set_line(cpu as u64, intid.into(), level.into())
-                .unwrap();
-            rig.settle(wake, |naive| naive.set_line(cpu, intid, level));
+            let wake = rig.vgic.set_line(cpu as u64, intid.into(), level).unwrap();
+            rig.settle(wake, |naive| {
+                if level == LINE_PULSE {
+                    naive.set_line(cpu, intid, true);
+                }
+                naive.set_line(cpu, intid, level == 1);
+            });
         }
         Op::Line(..) => {}
+        Op::Resample(intid, wanted) => {
+            let done = rig.vgic.set_resampled(intid.into(), wanted.into());
+            assert_eq!(done.is_ok(), intid >= 32);
+            rig.settle(0, |naive| {
+                naive.irq(0, intid).resampled = wanted && intid >= 32;
+            });
+        }
         Op::Timer(cpu, level) => rig.set_timer(cpu, level),
         Op::Sgi(cpu, value, quick) => {
             // To CPUs that there are, of the INTIDs that the rest uses; or to itself.
@@ -191,7 +205,8 @@ fn bit(rig: &mut Rig<'static>, cpu: usize, intid: u32, register: Register) {
             Register::Group(set) => irq.group1 = set,
             Register::Enable(set) => irq.enabled = set,
             Register::Pending(set) => irq.latch = set,
-            Register::Active(set) => irq.active = set,
+            Register::Active(true) => irq.active = true,
+            Register::Active(false) => naive.deactivate(cpu, intid),
         }
     });
 }

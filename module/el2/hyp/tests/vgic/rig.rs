@@ -3,7 +3,7 @@
 //! operation is done to both; then whoever the wake mask names comes out and goes in again, and so
 //! does whoever has a maintenance interrupt, as `arch` does it; then both must agree.
 
-use mvirt_abi::vgic;
+use mvirt_abi::{vgic, WAKE_ENDED};
 use mvirt_hyp::guest::sysreg::Sgi;
 use mvirt_hyp::vgic::{Access, CpuInterface, Hardware, Irq, Listed, Vgic, MAX_SPIS, VTIMER};
 
@@ -33,6 +33,8 @@ pub struct Rig<'m> {
     noted: Vec<bool>,
     /// Times that somebody came out.
     pub exits: usize,
+    /// An answer said that something ended.
+    flagged: bool,
 }
 
 /// ICH_VTR_EL2 with so many list registers, 5 bits of priority, TDS.
@@ -86,6 +88,7 @@ impl Rig<'static> {
             active: vec![false; vcpus],
             noted: vec![false; vcpus],
             exits: 0,
+            flagged: false,
         }
     }
 
@@ -123,6 +126,7 @@ impl Rig<'static> {
         self.cpus[cpu].save(&mut self.ifaces[cpu]);
         let wake = self.vgic.sync(cpu, &mut self.ifaces[cpu]);
         assert_eq!(self.ifaces[cpu].used, 0);
+        self.flagged |= wake & WAKE_ENDED != 0;
         wake
     }
 
@@ -139,13 +143,15 @@ impl Rig<'static> {
     /// all that were named.
     pub fn kick(&mut self, wake: u64) -> u64 {
         let mut named = 0;
-        let mut wake = wake & ((1 << self.cpus.len()) - 1);
+        self.flagged |= wake & WAKE_ENDED != 0;
+        let vcpus = (1 << self.cpus.len()) - 1;
+        let mut wake = wake & vcpus;
         while wake != 0 {
             let cpu = wake.trailing_zeros() as usize;
             wake &= wake - 1;
             named |= 1 << cpu;
             if self.inside[cpu] {
-                wake |= self.come_out(cpu);
+                wake |= self.come_out(cpu) & vcpus;
                 self.go_in(cpu);
             }
         }
@@ -181,7 +187,20 @@ impl Rig<'static> {
                 assert_ne!(woken >> n & 1, 0, "vCPU {n} is not woken");
             }
         }
+        self.hear_of_ends();
         self.compare();
+    }
+
+    /// The host asks what ended: at once, as some answer has to say so.
+    fn hear_of_ends(&mut self) {
+        let wanted = self.naive.take_ended();
+        let mut ended = Vec::new();
+        let flagged = std::mem::take(&mut self.flagged);
+        assert_eq!(flagged, !wanted.is_empty(), "{wanted:?} ended");
+        while let (first, bits @ 1..) = self.vgic.take_ended() {
+            ended.extend((0..32).filter(|n| bits >> n & 1 == 1).map(|n| first + n));
+        }
+        assert_eq!(ended, wanted);
     }
 
     fn compare(&self) {
