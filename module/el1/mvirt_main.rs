@@ -10,7 +10,7 @@
 //! * `device`   /dev/mvirt
 //! * `caps`, `vm`, `vm_ioctl`  VMs, and the ioctls of their files
 //! * `slots`, `pin`, `notifier`, `fault`  their memory
-//! * `vcpu`, `run`, `run_page`, `thread`, `onereg`  their vCPUs
+//! * `vcpu`, `run`, `run_page`, `thread`, `onereg`, `reglist`  their vCPUs
 //! * `vgic_device`, `irq`  their GIC, and the machine's interrupts for it
 //! * `pool`     pages for EL2
 //! * `files`, `lock`, `user`  what the kernel crate does not wrap
@@ -36,6 +36,7 @@ mod onereg;
 mod pin;
 mod pool;
 mod probe;
+mod reglist;
 mod regs;
 mod report;
 mod run;

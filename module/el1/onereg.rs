@@ -7,6 +7,7 @@
 use crate::abi::{self, reg, Caller};
 use crate::bindings::{self, kvm_regs};
 use crate::hvc::El2;
+use crate::reglist;
 use crate::user;
 use crate::vcpu::Vcpu;
 use crate::vm::Vm;
@@ -18,6 +19,9 @@ const X: usize = offset_of!(kvm_regs, regs) / WORD;
 const SP_EL1: usize = offset_of!(kvm_regs, sp_el1) / WORD;
 const ELR_EL1: usize = offset_of!(kvm_regs, elr_el1) / WORD;
 const SPSR: usize = offset_of!(kvm_regs, spsr) / WORD;
+/// SPSR_abt, SPSR_und, SPSR_irq, SPSR_fiq. What alignment puts between them and V0 is no register.
+const SPSR_AA32: usize = SPSR + 2;
+const SPSR_END: usize = SPSR_AA32 + 4 * 2;
 const V: usize = offset_of!(kvm_regs, fp_regs) / WORD;
 const FPSR: usize = V + 32 * (size_of::<u128>() / WORD);
 const FPCR: usize = FPSR + 1;
@@ -48,8 +52,7 @@ impl Name {
         }
     }
 
-    /// A member of `struct kvm_regs`, by its offset in words. The AArch32 SPSRs are not there: no
-    /// guest has AArch32.
+    /// A member of `struct kvm_regs`, by its offset in words.
     fn core(word: usize) -> Option<Name> {
         let nth = |first: usize, words: usize| {
             let at = word - first;
@@ -61,6 +64,7 @@ impl Name {
             SP_EL1 => Some(Name::Double(reg::SP_EL1)),
             ELR_EL1 => Some(Name::Double(reg::ELR_EL1)),
             SPSR => Some(Name::Double(reg::SPSR_EL1)),
+            SPSR_AA32..SPSR_END => nth(SPSR_AA32, 2).map(|n| Name::Double(reg::SPSR_AA32 + n)),
             V..FPSR => nth(V, 4).map(|n| Name::Quad(reg::V + 2 * n)),
             FPSR => Some(Name::Word(reg::FPSR)),
             FPCR => Some(Name::Word(reg::FPCR)),
@@ -76,11 +80,22 @@ impl Name {
         let name = match id & KIND {
             bindings::NR_KVM_REG_ARM_CORE => Name::core((id & NUMBER) as usize)?,
             bindings::NR_KVM_REG_ARM64_SYSREG => Name::Double(reg::SYSREG | encoding(id)),
+            bindings::NR_KVM_REG_ARM_FW => Name::Double(reg::FIRMWARE | small(id)?),
+            bindings::NR_KVM_REG_ARM_FW_FEAT_BMAP => {
+                Name::Double(reg::FIRMWARE | reg::FEATURES | small(id)?)
+            }
+            // KVM_REG_ARM_DEMUX_ID_CCSIDR, which is 0, and CSSELR_EL1.
+            bindings::NR_KVM_REG_ARM_DEMUX => Name::Word(reg::CCSIDR | small(id)?),
             _ => return None,
         };
         let parts = bindings::NR_KVM_REG_ARCH_MASK | SIZE | KIND | NUMBER;
         (name.size() == id & SIZE && id & !parts == 0).then_some(name)
     }
+}
+
+/// What follows the kind, of a kind with less than [`reg::FEATURES`] registers.
+fn small(id: u64) -> Option<u64> {
+    Some(id & NUMBER).filter(|number| *number < reg::FEATURES)
 }
 
 /// The encoding in a System register's number. KVM has CNT and CVAL of the virtual timer mixed up, for
@@ -141,9 +156,8 @@ fn candidates() -> impl Iterator<Item = u64> {
         let name = Name::core(word)?;
         Some(bindings::NR_KVM_REG_ARM_CORE | name.size() | word as u64)
     });
-    // op0 is 3, so that all of it is 14 bits: the debug registers (op0 2) are not offered.
-    let system = (0..1 << 14).map(|low| bindings::NR_KVM_REG_ARM64_SYSREG | U64 | 3 << 14 | low);
-    Iterator::chain(core, system).map(|id| id | bindings::NR_KVM_REG_ARM64)
+    let all = Iterator::chain(core, reglist::others());
+    all.map(|id| id | bindings::NR_KVM_REG_ARM64)
 }
 
 /// KVM_GET_REG_LIST: E2BIG, and how many there are, if there is not enough room.

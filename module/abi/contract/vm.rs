@@ -142,6 +142,8 @@ pub mod reg {
     pub const ELR_EL1: u64 = 35;
     /// SPSR_EL1.
     pub const SPSR_EL1: u64 = 36;
+    /// SPSR_abt, SPSR_und, SPSR_irq, SPSR_fiq, of AArch32: 0.
+    pub const SPSR_AA32: u64 = 37;
     /// V0 to V31: the lower half at an even number, the upper half after it.
     pub const V: u64 = 64;
     /// FPSR.
@@ -153,6 +155,15 @@ pub mod reg {
     /// A System register by its encoding: op0, op1, CRn, CRm, op2 as KVM packs them (bits 15:0 of
     /// KVM_REG_ARM64_SYSREG).
     pub const SYSREG: u64 = 1 << 16;
+    /// What the VM is offered as by firmware, by KVM's numbers: bits 15:0 of KVM_REG_ARM_FW_REG and, with
+    /// [`FEATURES`] added, of KVM_REG_ARM_FW_FEAT_BMAP_REG. A value that differs cannot be set.
+    pub const FIRMWARE: u64 = 1 << 17;
+    /// See [`FIRMWARE`].
+    pub const FEATURES: u64 = 1 << 8;
+    /// CCSIDR_EL1 by the value of CSSELR_EL1, 0 to 13: 7 levels, each with two kinds of cache.
+    pub const CCSIDR: u64 = 1 << 18;
+    /// How many CCSIDR_EL1 there are.
+    pub const NR_CCSIDR: u64 = 14;
 }
 
 /// Values of [`reg::POWER`].

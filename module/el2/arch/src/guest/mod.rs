@@ -29,17 +29,19 @@ mod trap;
 use mvirt_abi::{reg, vgic, Error, MAX_VMS, VCPU_POWER_OFF, VM_PROTECTED};
 use mvirt_hyp::addr::Phys;
 use mvirt_hyp::cpu::Feature;
+use mvirt_hyp::guest::firmware::Firmware;
 use mvirt_hyp::guest::psci::{Entry, EntryPoint};
 use mvirt_hyp::guest::reset::mpidr;
-use mvirt_hyp::guest::sysreg::{Context, Written};
+use mvirt_hyp::guest::sysreg::Context;
 use mvirt_hyp::page::Use;
-use mvirt_hyp::trap::Encoding;
 use mvirt_hyp::vgic::{Irq, Vgic, MAX_SPIS};
+use mvirt_hyp::vm::user::View;
 use mvirt_hyp::vm::vcpu::Vcpu;
 use mvirt_hyp::vm::{Phase, Vm};
 
 use crate::calls::with_memory;
 use crate::cpu::{icc_sre, id_regs, PerCpu};
+use crate::entropy;
 use crate::layout::LINEAR_BASE;
 use crate::lock::{Guard, SpinLock};
 use crate::sysreg::{e2h, read_sysreg};
@@ -264,20 +266,30 @@ fn open<'a>(vm: &'a mut Vm<'static>, index: u64) -> Result<&'a mut Vcpu, Error> 
     Ok(vcpu)
 }
 
-/// What a register number above [`reg::SYSREG`] encodes, as Linux packs it.
-fn encoding(number: u64) -> Option<Encoding> {
-    let code = number
-        .checked_sub(reg::SYSREG)
-        .filter(|code| *code <= 0xffff)?;
-    // Lossless: at most 4 bits each.
-    let field = |shift: u32, width: u32| ((code >> shift) & ((1 << width) - 1)) as u8;
-    Some(Encoding::new(
-        field(14, 2),
-        field(11, 3),
-        field(7, 4),
-        field(3, 4),
-        field(0, 3),
-    ))
+/// Calls `f` with a vCPU of the VM's whose registers are the host's to see, and what they depend on.
+fn with_registers<R>(
+    vm: &mut Vm<'static>,
+    index: u64,
+    f: impl FnOnce(&mut Vcpu, &mut View<'_>) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let guests = system::guests()?;
+    let has_gic = vm.vgic.is_ready();
+    let mut cntvoff = vm.cntvoff;
+    let mut view = View {
+        context: Context {
+            ids: &guests.ids,
+            has_gic,
+        },
+        firmware: Firmware {
+            has_trng: entropy::is_there(),
+            workarounds: guests.workarounds,
+        },
+        count: timers::now(),
+        cntvoff: &mut cntvoff,
+    };
+    let result = f(open(vm, index)?, &mut view);
+    vm.cntvoff = cntvoff;
+    result
 }
 
 /// vcpu_get_reg.
@@ -288,41 +300,19 @@ pub fn get_reg(handle: u64, index: u64, number: u64) -> Result<u64, Error> {
         vm.vcpu(index)?;
         return vm.power.get(index as usize).ok_or(Error::NoEntry);
     }
-    let has_gic = vm.vgic.is_ready();
-    let vcpu = open(vm, index)?;
-    match (vcpu.get(number), encoding(number)) {
-        (Err(Error::NoEntry), Some(register)) => {
-            let ids = &system::guests()?.ids;
-            let context = Context { ids, has_gic };
-            let value = vcpu.stored.user_get(register, &context);
-            value.ok_or(Error::NoEntry)
-        }
-        (value, _) => value,
-    }
+    with_registers(vm, index, |vcpu, view| view.get(vcpu, number))
 }
 
 /// vcpu_set_reg.
 pub fn set_reg(handle: u64, index: u64, number: u64, value: u64) -> Result<(), Error> {
     let (_, mut slot) = find_alive(handle)?;
     let vm = slot.vm()?;
-    let has_gic = vm.vgic.is_ready();
-    let vcpu = open(vm, index)?;
     if number == reg::POWER {
+        open(vm, index)?;
         let done = vm.power.set(index as usize, value);
         return if done { Ok(()) } else { Err(Error::Invalid) };
     }
-    match (vcpu.put(number, value), encoding(number)) {
-        (Err(Error::NoEntry), Some(register)) => {
-            let ids = &system::guests()?.ids;
-            let context = Context { ids, has_gic };
-            match vcpu.stored.user_set(register, value, &context) {
-                Written::Done => Ok(()),
-                Written::Invalid => Err(Error::Invalid),
-                Written::Absent => Err(Error::NoEntry),
-            }
-        }
-        (result, _) => result,
-    }
+    with_registers(vm, index, |vcpu, view| view.set(vcpu, number, value))
 }
 
 /// guest_map.

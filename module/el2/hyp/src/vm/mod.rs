@@ -15,6 +15,7 @@
 //! of vm_destroy is answered.
 
 pub mod registers;
+pub mod user;
 pub mod vcpu;
 
 use mvirt_abi::{Error, MAX_CPUS, MAX_VCPUS};

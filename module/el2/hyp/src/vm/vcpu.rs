@@ -103,11 +103,17 @@ enum Name {
     Mpidr,
     VtimerCtl,
     VtimerCval,
+    PtimerCtl,
+    PtimerCval,
+    /// 0, and nothing else.
+    Zero,
 }
 
-/// MPIDR_EL1, CNTV_CTL_EL0, CNTV_CVAL_EL0, packed. KVM has CVAL and CNT swapped in its numbers for
-/// timer registers, which EL1 translates.
+/// MPIDR_EL1 and the timers' registers, packed. KVM has CVAL and CNT of the virtual timer swapped in
+/// its numbers, which EL1 translates.
 const MPIDR_EL1: u64 = 0xc005;
+const CNTP_CTL_EL0: u64 = 0xdf11;
+const CNTP_CVAL_EL0: u64 = 0xdf12;
 const CNTV_CTL_EL0: u64 = 0xdf19;
 const CNTV_CVAL_EL0: u64 = 0xdf1a;
 
@@ -118,6 +124,8 @@ impl Name {
                 MPIDR_EL1 => Some(Name::Mpidr),
                 CNTV_CTL_EL0 => Some(Name::VtimerCtl),
                 CNTV_CVAL_EL0 => Some(Name::VtimerCval),
+                CNTP_CTL_EL0 => Some(Name::PtimerCtl),
+                CNTP_CVAL_EL0 => Some(Name::PtimerCval),
                 code => {
                     let found = Reg::ALL.iter().find(|reg| packed(**reg) == code);
                     found.copied().map(Name::System)
@@ -131,6 +139,7 @@ impl Name {
             reg::SP_EL1 => Name::System(Reg::SpEl1),
             reg::ELR_EL1 => Name::System(Reg::Elr),
             reg::SPSR_EL1 => Name::System(Reg::Spsr),
+            aa32 if (reg::SPSR_AA32..reg::SPSR_AA32 + 4).contains(&aa32) => Name::Zero,
             reg::FPSR => Name::Fpsr,
             reg::FPCR => Name::Fpcr,
             // Lossless: below 31, and below 64.
@@ -189,11 +198,15 @@ impl Vcpu {
             Name::Mpidr => self.mpidr,
             Name::VtimerCtl => self.vtimer.ctl(),
             Name::VtimerCval => self.vtimer.cval(),
+            Name::PtimerCtl => self.ptimer.ctl(),
+            Name::PtimerCval => self.ptimer.cval(),
+            Name::Zero => 0,
         })
     }
 
     /// Writes a register by its number in the contract. [`Error::NoEntry`] if there is none such,
-    /// [`Error::Invalid`] for a PSTATE that is not one of an AArch64 guest's, or another MPIDR.
+    /// [`Error::Invalid`] for a PSTATE that is not one of an AArch64 guest's, another MPIDR, or what
+    /// only AArch32 has.
     pub fn put(&mut self, number: u64, value: u64) -> Result<(), Error> {
         let name = Name::of(number).ok_or(Error::NoEntry)?;
         match name {
@@ -210,6 +223,10 @@ impl Vcpu {
             Name::Mpidr => return Err(Error::Invalid),
             Name::VtimerCtl => self.vtimer = Timer::new(value, self.vtimer.cval()),
             Name::VtimerCval => self.vtimer = Timer::new(self.vtimer.ctl(), value),
+            Name::PtimerCtl => self.ptimer = Timer::new(value, self.ptimer.cval()),
+            Name::PtimerCval => self.ptimer = Timer::new(self.ptimer.ctl(), value),
+            Name::Zero if value == 0 => {}
+            Name::Zero => return Err(Error::Invalid),
         }
         Ok(())
     }
