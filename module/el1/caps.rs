@@ -3,6 +3,7 @@
 
 use crate::abi::MAX_VCPUS;
 use crate::bindings;
+use crate::routes::MAX_ROUTES;
 use crate::slots::MAX_SLOTS;
 use crate::vm::{max_ipa_bits, Vm};
 
@@ -24,6 +25,11 @@ pub(crate) fn check(vm: Option<&Vm>, cap: usize) -> isize {
         | bindings::KVM_CAP_MP_STATE
         | bindings::KVM_CAP_IMMEDIATE_EXIT
         | bindings::KVM_CAP_INTERNAL_ERROR_DATA
+        | bindings::KVM_CAP_IRQFD
+        | bindings::KVM_CAP_IRQFD_RESAMPLE
+        | bindings::KVM_CAP_IOEVENTFD
+        | bindings::KVM_CAP_IOEVENTFD_NO_LENGTH
+        | bindings::KVM_CAP_IOEVENTFD_ANY_LENGTH
         | bindings::KVM_CAP_CHECK_EXTENSION_VM
         | bindings::KVM_CAP_ENABLE_CAP_VM => 1,
         bindings::KVM_CAP_SYNC_MMU => {
@@ -35,6 +41,7 @@ pub(crate) fn check(vm: Option<&Vm>, cap: usize) -> isize {
         bindings::KVM_CAP_NR_VCPUS
         | bindings::KVM_CAP_MAX_VCPUS
         | bindings::KVM_CAP_MAX_VCPU_ID => MAX_VCPUS as isize,
+        bindings::KVM_CAP_IRQ_ROUTING => MAX_ROUTES as isize,
         bindings::KVM_CAP_NR_MEMSLOTS => MAX_SLOTS as isize,
         bindings::KVM_CAP_ARM_VM_IPA_SIZE => max_ipa_bits() as isize,
         // Android's, and only of a VM: the device has both kinds.

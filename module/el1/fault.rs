@@ -20,6 +20,8 @@ pub(crate) struct Fault {
 pub(crate) enum Outcome {
     /// The instruction runs again.
     Again,
+    /// The access is a write, and done: an eventfd was signalled.
+    Done,
     /// User space does the access: a read of so many bytes, or 0 for a write.
     User(u32),
     /// Nobody answers: the guest takes an external abort.
@@ -81,6 +83,9 @@ fn mmio(vm: &Vm, run: &RunPage, fault: &Fault) -> Result<Outcome> {
     }
     let len = 1 << (fault.bits >> abort::SIZE_SHIFT & 3);
     let write = fault.has(abort::WRITE).then_some(fault.value);
+    if write.is_some_and(|value| vm.ioeventfds.signal(fault.ipa, len, value)) {
+        return Ok(Outcome::Done);
+    }
     run.set_mmio(fault.ipa, write, len);
     Ok(Outcome::User(if write.is_some() { 0 } else { len }))
 }

@@ -146,9 +146,20 @@ unsafe extern "C" fn mvirt_rs_vgic_ioctl(
 
 /// # Safety
 ///
-/// Called by `glue_files.c` when the last reference to a file of a VM or a GIC has gone.
+/// Called by `glue_files.c` when the last reference to a file of a VM has gone.
 #[no_mangle]
 unsafe extern "C" fn mvirt_rs_vm_release(private: *mut c_void) {
+    // SAFETY: the file's reference, which nobody uses any more.
+    let vm = unsafe { Arc::from_raw(private.cast::<Vm>().cast_const()) };
+    // As with KVM: eventfds raise nothing without the VM's file, though its vCPUs live on.
+    vm.irqfds.shut_down();
+}
+
+/// # Safety
+///
+/// Called by `glue_files.c` when the last reference to a file of a GIC has gone.
+#[no_mangle]
+unsafe extern "C" fn mvirt_rs_vgic_release(private: *mut c_void) {
     // SAFETY: the file's reference, which nobody uses any more.
     drop(unsafe { Arc::from_raw(private.cast::<Vm>().cast_const()) });
 }

@@ -26,6 +26,12 @@ static long vgic_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	return mvirt_rs_vgic_ioctl(file->private_data, cmd, arg);
 }
 
+static int vgic_release(struct inode *inode, struct file *file)
+{
+	mvirt_rs_vgic_release(file->private_data);
+	return 0;
+}
+
 static long vcpu_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	return mvirt_rs_vcpu_ioctl(file->private_data, cmd, arg);
@@ -74,7 +80,7 @@ static const struct file_operations files[] = {
 	},
 	[MVIRT_FILE_VGIC] = {
 		.owner = THIS_MODULE,
-		.release = vm_release,
+		.release = vgic_release,
 		.unlocked_ioctl = vgic_ioctl,
 		.llseek = noop_llseek,
 	},

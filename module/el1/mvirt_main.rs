@@ -12,6 +12,7 @@
 //! * `slots`, `pin`, `notifier`, `fault`  their memory
 //! * `vcpu`, `run`, `run_page`, `thread`, `onereg`, `reglist`  their vCPUs
 //! * `vgic_device`, `irq`  their GIC, and the machine's interrupts for it
+//! * `irqfd`, `routes`, `ioeventfd`, `eventfd`  eventfds that raise interrupts, or that writes signal
 //! * `pool`     pages for EL2
 //! * `files`, `lock`, `user`  what the kernel crate does not wrap
 //! * `regs`     debugfs: EL2's registers, CPU by CPU
@@ -25,10 +26,13 @@ mod abi;
 mod bindings;
 mod caps;
 mod device;
+mod eventfd;
 mod fault;
 mod files;
 mod hvc;
+mod ioeventfd;
 mod irq;
+mod irqfd;
 mod lock;
 mod memory;
 mod notifier;
@@ -39,6 +43,7 @@ mod probe;
 mod reglist;
 mod regs;
 mod report;
+mod routes;
 mod run;
 mod run_page;
 mod slots;

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::abi::{Caller, Exit, Failure, Results};
-use crate::abi::{RUN_ACCESS_DONE, RUN_ACCESS_FAILED, RUN_ACCESS_ONLY};
+use crate::abi::{RUN_ACCESS_DONE, RUN_ACCESS_FAILED, RUN_ACCESS_ONLY, WAKE_ENDED};
 use crate::bindings;
 use crate::fault::{self, Fault};
 use crate::hvc::{mrs, El2};
@@ -76,6 +76,9 @@ pub(crate) fn run(vm: &Vm, vcpu: &Vcpu, state: &mut State, thread: &Inside<'_>) 
         state.access = Access::None;
         let [.., wake] = results;
         vm.kick(wake);
+        if wake & WAKE_ENDED != 0 {
+            vm.irqfds.tell_ends(vm)?;
+        }
         match handle(vm, vcpu, state, thread, &results)? {
             Next::Guest => {}
             Next::User => return Ok(0),
@@ -118,6 +121,10 @@ fn handle(
             let fault = Fault::new(a, b, c);
             return match fault::handle(vm, &vcpu.run, &mut state.scratch, &fault)? {
                 fault::Outcome::Again => Ok(Next::Guest),
+                fault::Outcome::Done => {
+                    state.access = Access::Done(0);
+                    Ok(Next::Guest)
+                }
                 fault::Outcome::Refused => {
                     state.access = Access::Failed;
                     Ok(Next::Guest)

@@ -21,6 +21,8 @@ unsafe impl Plain for u32 {}
 unsafe impl Plain for u64 {}
 // SAFETY: as above.
 unsafe impl Plain for u128 {}
+// SAFETY: as above.
+unsafe impl Plain for [u32; 2] {}
 
 macro_rules! plain {
     ($($name:ident),* $(,)?) => {
@@ -34,7 +36,10 @@ plain!(
     kvm_create_device,
     kvm_device_attr,
     kvm_enable_cap,
+    kvm_ioeventfd,
     kvm_irq_level,
+    kvm_irq_routing_entry,
+    kvm_irqfd,
     kvm_mp_state,
     kvm_one_reg,
     kvm_protected_vm_info,

@@ -13,8 +13,11 @@
 #include <linux/rcuwait.h>
 #include <linux/rwsem.h>
 #include <linux/types.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <asm/fpsimd.h>
 
+struct eventfd_ctx;
 struct file;
 struct mm_struct;
 struct page;
@@ -32,6 +35,7 @@ long mvirt_rs_vcpu_ioctl(void *vcpu, unsigned int cmd, unsigned long arg);
 long mvirt_rs_vgic_ioctl(void *vm, unsigned int cmd, unsigned long arg);
 /* The last reference to a file is gone. VM and GIC files own the same thing. */
 void mvirt_rs_vm_release(void *vm);
+void mvirt_rs_vgic_release(void *vm);
 void mvirt_rs_vcpu_release(void *vcpu);
 /* The page that a vCPU shares with user space. */
 struct page *mvirt_rs_vcpu_page(void *vcpu);
@@ -99,6 +103,47 @@ long mvirt_thread_restart(void);
  */
 bool mvirt_guest_enter(struct mvirt_thread *t, struct mvirt_entry *entry);
 void mvirt_guest_exit(struct mvirt_entry *entry);
+
+/* Eventfds (glue_eventfd.c) ------------------------------------------------- */
+
+/* A counted reference, or an ERR_PTR: -EBADF, or -EINVAL for another file. */
+struct eventfd_ctx *mvirt_eventfd_get(int fd);
+void mvirt_eventfd_put(struct eventfd_ctx *eventfd);
+/* From any context. */
+void mvirt_eventfd_signal(struct eventfd_ctx *eventfd);
+
+/* What lets go of eventfds whose files were closed, in a thread of the kernel's. */
+struct mvirt_sweeper {
+	struct work_struct work;
+};
+
+/* An eventfd that calls mvirt_rs_irqfd_event() for each signal, and reads it. */
+struct mvirt_irqfd {
+	wait_queue_entry_t wait;
+	struct eventfd_ctx *eventfd;
+	void *owner;
+	struct mvirt_sweeper *sweeper;
+};
+
+/*
+ * 0; -EBADF, or -EINVAL for what is no eventfd; -EBUSY for one that is attached already, wherever.
+ * May sleep. What it was signalled before counts as a signal.
+ */
+int mvirt_irqfd_attach(struct mvirt_irqfd *irqfd, int fd, void *owner,
+		       struct mvirt_sweeper *sweeper);
+bool mvirt_irqfd_is(const struct mvirt_irqfd *irqfd, const struct eventfd_ctx *eventfd);
+/* No call comes any more. May sleep. Does nothing if it is not attached. */
+void mvirt_irqfd_detach(struct mvirt_irqfd *irqfd);
+/* In any context, under the lock of the eventfd's wait queue: nothing that sleeps, or signals it. */
+void mvirt_rs_irqfd_event(void *owner);
+/* As that. The sweeper runs after it. */
+void mvirt_rs_irqfd_closed(void *owner);
+
+void mvirt_sweeper_init(struct mvirt_sweeper *sweeper);
+/* It neither runs nor will. May sleep. */
+void mvirt_sweeper_stop(struct mvirt_sweeper *sweeper);
+/* May sleep. */
+void mvirt_rs_irqfds_sweep(struct mvirt_sweeper *sweeper);
 
 /* Memory (glue_pages.c) ----------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 //! host holds for it goes after, in the order of the fields.
 //!
 //! Locks, outermost first: a vCPU's mutex (`thread`), `config`, `slots`, then those of a slot's
-//! memory, then `pool`.
+//! memory, then `pool`. Those of `irqfds` and `ioeventfds` are taken alone, inside a vCPU's mutex.
 //!
 //! Why unsafe: vCPUs are published by pointer, and the address space is C's.
 
@@ -13,7 +13,9 @@ use crate::abi::{self, vgic, Caller, MAX_IPA_BITS, MAX_VCPUS, MIN_IPA_BITS, VM_P
 use crate::bindings;
 use crate::files::NewFile;
 use crate::hvc::El2;
+use crate::ioeventfd::IoEventFds;
 use crate::irq;
+use crate::irqfd::Irqfds;
 use crate::lock::RwLock;
 use crate::pool;
 use crate::slots::Slots;
@@ -83,6 +85,10 @@ pub(crate) struct Vm {
     pub(crate) config: Mutex<Config>,
     #[pin]
     pub(crate) slots: RwLock<Slots>,
+    #[pin]
+    pub(crate) irqfds: Irqfds,
+    #[pin]
+    pub(crate) ioeventfds: IoEventFds,
 }
 
 /// Bits of a guest's physical address that this machine has at most.
@@ -182,6 +188,8 @@ impl Vm {
                 vcpus: [const { AtomicPtr::new(null_mut()) }; MAX_VCPUS],
                 config <- new_mutex!(Config { vgic: false }),
                 slots <- RwLock::new(Slots::new()),
+                irqfds <- Irqfds::new(),
+                ioeventfds <- IoEventFds::new(),
             }),
             GFP_KERNEL_ACCOUNT,
         );
@@ -227,7 +235,7 @@ impl Vm {
         (0..MAX_VCPUS).filter_map(|n| self.vcpu(n))
     }
 
-    /// Wakes vCPUs, or makes them come out: one bit each.
+    /// Wakes vCPUs, or makes them come out: one bit each. From any context.
     pub(crate) fn kick(&self, mask: u64) {
         for vcpu in self.vcpus() {
             if mask >> vcpu.index & 1 != 0 {

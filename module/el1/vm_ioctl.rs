@@ -7,14 +7,13 @@ use crate::caps;
 use crate::files::NewFile;
 use crate::hvc::El2;
 use crate::pool;
+use crate::routes::{Routes, PRIVATE_IRQS};
 use crate::slots;
 use crate::user;
 use crate::vm::Vm;
 use kernel::prelude::*;
 use kernel::sync::Arc;
 
-/// Interrupts below this are a vCPU's own.
-const PRIVATE_IRQS: u64 = 32;
 /// Interrupts below this are SGIs, which have no line.
 const SGIS: u64 = 16;
 
@@ -29,6 +28,12 @@ pub(crate) fn ioctl(vm: &Arc<Vm>, cmd: u32, arg: usize) -> Result<isize> {
         bindings::NR_KVM_SET_USER_MEMORY_REGION => slots::set(vm, &user::read(arg)?),
         bindings::NR_KVM_SET_USER_MEMORY_REGION2 => set_memory2(vm, arg),
         bindings::NR_KVM_IRQ_LINE => irq_line(vm, &user::read(arg)?),
+        bindings::NR_KVM_IRQFD => vm.irqfds.set(vm, &user::read(arg)?),
+        bindings::NR_KVM_SET_GSI_ROUTING => {
+            vm.irqfds.route(Routes::read(arg)?);
+            Ok(0)
+        }
+        bindings::NR_KVM_IOEVENTFD => vm.ioeventfds.set(&user::read(arg)?),
         bindings::NR_KVM_CREATE_DEVICE => create_device(vm, arg),
         bindings::NR_KVM_ARM_PREFERRED_TARGET => preferred_target(arg),
         bindings::NR_KVM_ENABLE_CAP => enable_cap(vm, &user::read(arg)?),
@@ -85,11 +90,11 @@ fn irq_line(vm: &Vm, level: &bindings::kvm_irq_level) -> Result<isize> {
         return Err(ENXIO);
     }
     let vcpu = if kind == bindings::KVM_ARM_IRQ_TYPE_PPI {
-        if vm.vcpu(vcpu as usize).is_none() || !(SGIS..PRIVATE_IRQS).contains(&number) {
+        if vm.vcpu(vcpu as usize).is_none() || !(SGIS..u64::from(PRIVATE_IRQS)).contains(&number) {
             return Err(EINVAL);
         }
         u64::from(vcpu)
-    } else if number < PRIVATE_IRQS {
+    } else if number < u64::from(PRIVATE_IRQS) {
         return Err(EINVAL);
     } else {
         0

@@ -70,7 +70,7 @@ TEST_F(vm, capabilities)
 	EXPECT_EQ(8, kvm_call(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS));
 	EXPECT_EQ(0, kvm_call(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_PMU_V3));
 	EXPECT_EQ(0, kvm_call(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SVE));
-	EXPECT_EQ(0, kvm_call(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_IRQFD));
+	EXPECT_EQ(0, kvm_call(self->vm, KVM_CHECK_EXTENSION, KVM_CAP_SIGNAL_MSI));
 	EXPECT_EQ(-ENOTTY, kvm_call(self->vm, KVM_RUN, 0));
 }
 
