@@ -48,7 +48,8 @@ AT(mvirt_info, vm_bytes, 200, 8);
 AT(mvirt_info, guest_bytes, 208, 8);
 AT(mvirt_info, trap_fault_decoy, 216, 8);
 AT(mvirt_info, decoy_bytes, 224, 8);
+AT(mvirt_info, teardown_ns, 232, 8);
 
-_Static_assert(sizeof(struct mvirt_info) == 232, "nothing is implied by padding");
+_Static_assert(sizeof(struct mvirt_info) == 240, "nothing is implied by padding");
 _Static_assert(MVIRT_GET_INFO == 0xd600, "a command number moved");
 _Static_assert(sizeof(struct kvm_protected_vm_info) == 64, "as on Android");

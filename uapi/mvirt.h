@@ -156,6 +156,8 @@ struct kvm_protected_vm_info {
  * @trap_fault_decoy: Traps: stage-2 faults of the host's kernel on memory that is not the host's,
  *	which had a decoy mapped: a page of zeros
  * @decoy_bytes: Bytes of decoys, and of pages kept for the tables that lead to them
+ * @teardown_ns: Nanoseconds of the longest call that took something back from a VM or from EL2 since
+ *	the take-over: how long a CPU was kept at EL2 at a time, its wait for locks included
  *
  * What mvirt is, what it has taken and what it has done. The members from @cpus_active on are the
  * counters of EL2, summed over all CPUs; they have the names and the order of EL2's own list
@@ -210,6 +212,7 @@ struct mvirt_info {
 	__u64 guest_bytes;
 	__u64 trap_fault_decoy;
 	__u64 decoy_bytes;
+	__u64 teardown_ns;
 };
 
 /* The size of struct mvirt_info in its first version: the least that a caller may pass. */

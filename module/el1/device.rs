@@ -124,7 +124,7 @@ fn info() -> Result<bindings::mvirt_info> {
     for (value, stat) in counters.iter_mut().zip(Stat::ALL) {
         *value = El2.stat(*stat as u64, ALL_CPUS).map_err(|_| EIO)?[0];
     }
-    let [cpus_active, image_bytes, stack_bytes, meta_bytes, el2_table_bytes, host_table_bytes, pool_bytes, shared_bytes, trap_hypercall, trap_stub, trap_psci, trap_smc, trap_fault_mapped, trap_fault_denied, trap_sysreg, trap_other, guest_table_bytes, vm_bytes, guest_bytes, trap_fault_decoy, decoy_bytes] =
+    let [cpus_active, image_bytes, stack_bytes, meta_bytes, el2_table_bytes, host_table_bytes, pool_bytes, shared_bytes, trap_hypercall, trap_stub, trap_psci, trap_smc, trap_fault_mapped, trap_fault_denied, trap_sysreg, trap_other, guest_table_bytes, vm_bytes, guest_bytes, trap_fault_decoy, decoy_bytes, teardown_ns] =
         counters;
     // SAFETY: reads a parameter.
     let release = if unsafe { bindings::mvirt_allow_release } {
@@ -175,6 +175,7 @@ fn info() -> Result<bindings::mvirt_info> {
         guest_bytes,
         trap_fault_decoy,
         decoy_bytes,
+        teardown_ns,
     })
 }
 

@@ -46,10 +46,11 @@ pub struct mvirt_info {
     pub guest_bytes: __u64,
     pub trap_fault_decoy: __u64,
     pub decoy_bytes: __u64,
+    pub teardown_ns: __u64,
 }
 #[allow(clippy::unnecessary_operation, clippy::identity_op)]
 const _: () = {
-    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 232usize];
+    ["Size of mvirt_info"][::core::mem::size_of::<mvirt_info>() - 240usize];
     ["Alignment of mvirt_info"][::core::mem::align_of::<mvirt_info>() - 8usize];
     [
         "Offset of field: mvirt_info::size",
@@ -147,4 +148,7 @@ const _: () = {
     [
         "Offset of field: mvirt_info::decoy_bytes",
     ][::core::mem::offset_of!(mvirt_info, decoy_bytes) - 224usize];
+    [
+        "Offset of field: mvirt_info::teardown_ns",
+    ][::core::mem::offset_of!(mvirt_info, teardown_ns) - 232usize];
 };

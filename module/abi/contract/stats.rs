@@ -62,4 +62,7 @@ stats! {
     TrapFaultDecoy = 19, "trap_fault_decoy";
     /// Bytes of decoys, and of pages kept for the tables that lead to them.
     DecoyBytes = 20, "decoy_bytes";
+    /// Nanoseconds of the longest call that took something back: vm_destroy, guest_unmap,
+    /// pool_reclaim, with its wait for locks.
+    TeardownNs = 21, "teardown_ns";
 }

@@ -52,6 +52,7 @@ struct Report {
     memory: Memory,
     shared_bytes: u64,
     guest_bytes: u64,
+    teardown_ns: u64,
     traps: Traps,
 }
 
@@ -116,6 +117,7 @@ impl Report {
             memory: Memory::new(info),
             shared_bytes: info.shared_bytes,
             guest_bytes: info.guest_bytes,
+            teardown_ns: info.teardown_ns,
             traps: Traps::new(info),
         }
     }

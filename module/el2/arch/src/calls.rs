@@ -7,7 +7,7 @@
 //! Why unsafe: the metadata chunks become slices once.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use mvirt_abi::{
     results, BootParams, Call, Error, Handler, PhysRange, Results, Stat, BOOT_ALLOW_RELEASE, HASH,
@@ -25,6 +25,7 @@ use crate::entry::Frame;
 use crate::layout::{Page, LINEAR_BASE, PAGE_SHIFT};
 use crate::lock::{Guard, SpinLock, BROKEN};
 use crate::machine::Physical;
+use crate::sysreg::read_sysreg;
 use crate::{boot, firmware, guest, machine, report};
 
 /// All that EL2 knows of memory.
@@ -38,13 +39,32 @@ static MEMORY: SpinLock<State> = SpinLock::new(State { memory: None });
 /// need not take the lock for it, which all CPUs would queue for at each run of a vCPU.
 static FINALISED: AtomicBool = AtomicBool::new(false);
 
+/// Ticks of the longest call that took something back.
+static TEARDOWN: AtomicU64 = AtomicU64::new(0);
+
 /// Releases the lock of this file if this CPU, which is broken, holds it.
 pub fn abandon_lock() {
     MEMORY.abandon();
 }
 
-/// Answers a hypercall of mvirt in the host's registers.
+/// The physical counter. It may be read some instructions early or late, which is nothing beside the
+/// microseconds that are measured.
+fn ticks() -> u64 {
+    read_sysreg!("cntpct_el0")
+}
+
+/// Answers a hypercall of mvirt in the host's registers, and notes how long the calls took that take
+/// something back: the host cannot use the CPU meanwhile, and there is any amount to take back.
 pub fn call(frame: &mut Frame, call: Call) {
+    let takes_back = matches!(call, Call::VmDestroy | Call::GuestUnmap | Call::PoolReclaim);
+    let start = takes_back.then(ticks);
+    answer(frame, call);
+    if let Some(start) = start {
+        TEARDOWN.fetch_max(ticks().wrapping_sub(start), Ordering::Relaxed);
+    }
+}
+
+fn answer(frame: &mut Frame, call: Call) {
     let args = [
         frame.x[1], frame.x[2], frame.x[3], frame.x[4], frame.x[5], frame.x[6],
     ];
@@ -242,6 +262,7 @@ impl Handler for Calls {
             Stat::CpusActive => firmware::cpus_online(),
             Stat::ImageBytes => layout.stacks,
             Stat::StackBytes => nr_cpus * STACK_SIZE,
+            Stat::TeardownNs => nanoseconds(TEARDOWN.load(Ordering::Relaxed)),
             stat => match self.memory()?.stat(stat) {
                 Some(value) => value,
                 None => PerCpu::all()
@@ -347,6 +368,11 @@ impl Handler for Calls {
     fn crash(&mut self, kind: u64) -> Result<Results, Error> {
         report::crash(kind)
     }
+}
+
+/// What ticks of the counter are in nanoseconds; five minutes at the most.
+fn nanoseconds(ticks: u64) -> u64 {
+    ticks.saturating_mul(1_000_000_000) / read_sysreg!("cntfrq_el0").max(1)
 }
 
 /// Maps the metadata and builds the state of memory. Not inlined: its frame is large, and the trap

@@ -5,7 +5,7 @@ use super::*;
 
 fn sample() -> mvirt_info {
     mvirt_info {
-        size: 232,
+        size: 240,
         flags: 0,
         abi_version: MVIRT_ABI_VERSION,
         page_size: 4096,
@@ -37,6 +37,7 @@ fn sample() -> mvirt_info {
         guest_bytes: 3 << 20,
         trap_fault_decoy: 900_000_000,
         decoy_bytes: 64 << 10,
+        teardown_ns: 98_765,
     }
 }
 
@@ -59,6 +60,7 @@ mvirt
   page size           4 KiB
   CPUs under EL2      6 of 8
   take-over           1.234 ms
+  longest teardown    98.765 us
 
 Memory taken from the host
   EL2 image                   96 KiB
@@ -121,6 +123,7 @@ fn json() {
         },
         "shared_bytes": 8192,
         "guest_bytes": 3_145_728,
+        "teardown_ns": 98_765,
         "traps": {
             "hypercall": 1,
             "stub": 20,

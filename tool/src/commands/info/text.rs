@@ -45,6 +45,7 @@ pub fn write(out: &mut impl Write, report: &Report) -> io::Result<()> {
         format!("{} of {}", report.cpus.active, report.cpus.possible),
     )?;
     fact(out, "take-over", Nanos(report.takeover_ns))?;
+    fact(out, "longest teardown", Nanos(report.teardown_ns))?;
 
     let m = &report.memory;
     heading(out, "\nMemory taken from the host")?;

@@ -83,21 +83,26 @@ impl<G: Granule> Memory<'_, G> {
 
     /// Takes a donated page back from the pool, scrubbed; answers its number and the pool's free
     /// pages. It takes no table: where there is no table for the host's entry, the host's first
-    /// access maps it. If those that are left are tables of the host's stage 2, that is unmapped
-    /// as in a fault that finds no table, so every page comes back in the end.
+    /// access maps it. If those that are left are tables of the host's stage 2, and there is no
+    /// guest, that is unmapped as in a fault that finds no table, so every page comes back in the end.
+    /// While there is a guest the host's map may be in pages all over: to take it down, and to look
+    /// for such tables in it, would take any time, and the next fault would want the tables again.
     ///
     /// [`Error::NoEntry`] if there is no donated page; [`Error::NoMemory`] if no more than the
-    /// reserve is free; [`Error::Busy`] if those that are left are in use by VMs, or tables of EL2's,
-    /// which it needs for what is shared with it.
+    /// reserve is free; [`Error::Busy`] if those that are left are in use by VMs or beside them, or
+    /// tables of EL2's, which it needs for what is shared with it.
     pub fn pool_reclaim<M: Machine>(&mut self, m: &mut M) -> Result<(u64, u64), Error> {
         if self.donated == 0 {
             return Err(Error::NoEntry);
         }
-        if self.pool.donated() == 0 && !self.host_has_donated_tables(m) {
+        let (in_use, has_guests) = (self.pool.donated() == 0, self.guests() > 0);
+        if in_use && (has_guests || !self.host_has_donated_tables(m)) {
             // Whatever the host loses of its mappings, nothing would come of it.
             return Err(Error::Busy);
         }
-        self.make_room(m, |pool| pool.spare() > 0 && pool.donated() > 0);
+        if !has_guests {
+            self.make_room(m, |pool| pool.spare() > 0 && pool.donated() > 0);
+        }
         if self.pool.spare() == 0 {
             return Err(Error::NoMemory);
         }

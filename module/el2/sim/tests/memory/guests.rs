@@ -848,6 +848,50 @@ fn pages_in_use_are_not_reclaimed() {
     });
 }
 
+/// While a guest lives, donated pages that are tables of the host's stage 2 stay: the host's map is
+/// neither searched nor taken down, however large it is. They come back when the guest is gone.
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn tables_of_the_host_stay_while_there_is_a_guest() {
+    with_rig::<K4>(|mut rig, pfn| {
+        rig.guest_create(SLOT, true, BITS).expect("room");
+        let mut taken = Vec::new();
+        while let Ok(page) = rig.memory.page_take(&mut rig.m, Use::Vm) {
+            taken.push(page);
+        }
+        donate(&mut rig, pfn + 64, 24);
+        // What is left of EL2's own comes first.
+        for _ in 0..8 {
+            taken.push(rig.memory.page_take(&mut rig.m, Use::Vm).expect("room"));
+        }
+        for n in 0..2 {
+            let pfn = pfn + 600 + 512 * n;
+            let map = rig.memory.guest_map(&mut rig.m, SLOT, n, pfn, 1, RWX);
+            assert_eq!(map, Ok(()));
+            rig.settle();
+        }
+        while rig.memory.pool_reclaim(&mut rig.m).is_ok() {
+            rig.settle();
+        }
+        assert!(rig.memory.donated_pages() > 0);
+        let before = (rig.m.flushes(), rig.m.writes());
+        let tables = rig.memory.stat(Stat::HostTableBytes);
+        let got = rig.memory.pool_reclaim(&mut rig.m);
+        assert!(matches!(got, Err(Error::NoMemory | Error::Busy)), "{got:?}");
+        assert_eq!((rig.m.flushes(), rig.m.writes()), before);
+        assert_eq!(rig.memory.stat(Stat::HostTableBytes), tables);
+        rig.guest_destroy(SLOT);
+        for page in taken {
+            assert_eq!(rig.memory.page_give(&mut rig.m, page), Ok(()));
+        }
+        while rig.memory.pool_reclaim(&mut rig.m).is_ok() {
+            rig.settle();
+        }
+        assert_eq!(rig.memory.donated_pages(), 0);
+        rig.check();
+    });
+}
+
 /// Refused for want of tables, a call has changed nothing; with pages donated it goes through.
 #[test]
 #[cfg_attr(miri, ignore = "boots a machine: too slow")]
