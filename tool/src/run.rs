@@ -27,6 +27,7 @@ pub mod kvm;
 #[path = "run/no_kvm.rs"]
 pub mod kvm;
 pub mod layout;
+pub mod limits;
 pub mod load;
 pub mod machine;
 mod probe;

@@ -71,6 +71,29 @@ pub fn terminal_size(terminal: impl AsFd) -> io::Result<(u16, u16)> {
     Ok((size.ws_col, size.ws_row))
 }
 
+/// A limit that is none.
+pub const NO_LIMIT: u64 = libc::RLIM_INFINITY;
+
+/// RLIMIT_MEMLOCK: the limit that holds, and what it may be raised to.
+pub fn memlock() -> io::Result<(u64, u64)> {
+    let mut limit = MaybeUninit::<libc::rlimit>::zeroed();
+    // SAFETY: getrlimit fills the rlimit that the pointer is to, which is ours until then.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, limit.as_mut_ptr()) })?;
+    // SAFETY: all zeros and whatever the kernel wrote are numbers.
+    let limit = unsafe { limit.assume_init() };
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// Sets it.
+pub fn set_memlock(soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: setrlimit reads the rlimit that the pointer is to, which outlives the call.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &limit) }).map(|_| ())
+}
+
 fn set_of(signals: &[libc::c_int]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset fills the set, sigaddset changes it; numbers that are no signals are

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::run::event::{tell, Event, Events};
 use crate::run::kvm::Kvm;
 use crate::run::machine::{self, Wires};
-use crate::run::{Config, DiskSpec};
+use crate::run::{limits, Config, DiskSpec};
 use crate::{sys, terminal};
 
 /// Run a guest in this terminal until it powers itself off.
@@ -108,6 +108,7 @@ const SIGNALS: [libc::c_int; 6] = [
 pub fn run(args: Args, device: PathBuf) -> Result<u8, Error> {
     let config = args.config(device);
     let hypervisor = Kvm::open(&config.device)?;
+    limits::check(&config)?;
     let internal = |doing| move |source| Error::Internal { doing, source };
 
     // Before any thread, so that all of them have it so.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bus::Bus;
 use super::event::{Ending, Event};
 use super::hypervisor::{Access, Exit, Vcpu};
+use super::limits::Limits;
 use crate::error::Error;
 
 // KVM_SYSTEM_EVENT_*: the bindings have them on arm64 alone.
@@ -49,12 +50,9 @@ pub fn run(number: u32, vcpu: &mut impl Vcpu, bus: &Bus, stopping: &AtomicBool) 
 /// What KVM_RUN refused, with what mends it where that is known.
 fn refused(error: &io::Error) -> String {
     let hint = match error.raw_os_error() {
-        Some(libc::ENOMEM) => {
-            "\nThe host is out of memory, or RLIMIT_MEMLOCK (ulimit -l) is less than a protected \
-             guest's --mem."
-        }
-        Some(libc::EFAULT) => "\nThe guest's memory could not be had from the host.",
-        _ => "",
+        Some(libc::ENOMEM) => format!("\n{}", Limits::read().explain()),
+        Some(libc::EFAULT) => "\nThe guest's memory could not be had from the host.".into(),
+        _ => String::new(),
     };
     format!("KVM_RUN: {error}{hint}")
 }
@@ -130,7 +128,7 @@ mod tests {
                 Ok(Exit::Stuck("KVM_EXIT_X".into())),
                 &["vCPU 3", "KVM_EXIT_X"],
             ),
-            (errno(libc::ENOMEM), &["KVM_RUN", "RLIMIT_MEMLOCK"]),
+            (errno(libc::ENOMEM), &["KVM_RUN", "memory", "\n", "iB"]),
             (errno(libc::EPERM), &["KVM_RUN", "not permitted"]),
         ] {
             let Some(Event::Failed(error)) = end(vec![exit]) else {
