@@ -114,7 +114,13 @@ class Console:
             self._add(f"{self._program}: exit status", "fail", f"{status}", now)
         self._program = ""
 
-    def verdict(self, powered_off: bool, status: str, report: tuple[str, ...]) -> list[Case]:
+    def verdict(
+        self,
+        powered_off: bool,
+        status: str,
+        report: tuple[str, ...],
+        complaint: tuple[str, ...] = (),
+    ) -> list[Case]:
         """What the boot as a whole adds: nothing if all went as it should."""
         if report:
             stopped = powered_off and not self.done
@@ -129,7 +135,10 @@ class Console:
             extra.append(Case("boot", "fail", f"the tests did not finish: {status}"))
         elif not powered_off:
             extra.append(Case("power-off", "fail", status))
-        extra += self._complained(self.complaints)
+        others = [c for c in self.complaints if not any(re.search(r, c) for r in complaint)]
+        extra += self._complained(others)
+        missing = [r for r in complaint if not any(re.search(r, c) for c in self.complaints)]
+        extra += [Case(f"complaint: {r}", "fail", "not on the console") for r in missing]
         if not extra:
             extra = self._not_as_planned()
         for case in extra:

@@ -16,6 +16,9 @@ QEMU = "qemu-system-aarch64"
 # panic=-1 reboots at once after a panic, and -no-reboot makes that an exit of QEMU.
 # printk.devkmsg lifts the limit on how much a test may write into the log.
 COMMAND_LINE = "console=ttyAMA0 panic=-1 oops=panic ignore_loglevel printk.devkmsg=on"
+# As in scripts/qemu-host.sh: a count of instructions is the clock, and nothing is random.
+ICOUNT = ["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01,clock=vm", "-seed", "1"]
+ICOUNT_MACHINE, ICOUNT_WORD = ",dtb-randomness=off", "nokaslr"
 # Where a boot's own entry lies: clear of the kernel, and of the initrd at 128 MiB.
 ENTRY = 0x50000000
 # As in selftests/lib/device-tree.S, and with ENTRY in selftests/smc/firmware.S.
@@ -156,10 +159,13 @@ def _under_firmware(
 
 def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     """QEMU's command line for a boot."""
-    machine = [QEMU, "-M", boot.machine, "-cpu", boot.cpu, "-smp", str(boot.smp), "-m", boot.mem]
+    kind = boot.machine + (ICOUNT_MACHINE if boot.icount else "")
+    machine = [QEMU, "-M", kind, "-cpu", boot.cpu, "-smp", str(boot.smp), "-m", boot.mem]
+    machine += ICOUNT if boot.icount else []
     machine += ["-display", "none", "-nic", "none"]
     machine += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
-    append = " ".join(filter(None, (COMMAND_LINE, boot.host, boot.append)))
+    clock = ICOUNT_WORD if boot.icount else ""
+    append = " ".join(filter(None, (COMMAND_LINE, clock, boot.host, boot.append)))
     programs = ";".join(boot.programs)
     kernel = ["-kernel", str(images.kernels[boot.kernel])]
     kernel += ["-initrd", str(images.guest if boot.guest else images.initrd)]
@@ -213,5 +219,5 @@ def run(boot: Boot, images: Images, logs: pathlib.Path) -> Outcome:
             process.wait()
     log.write_text("\n".join([" ".join(argv), *console.lines, f"({status})", ""]))
     ended = status == ("powered off" if boot.poweroff else "done")
-    cases = console.cases + console.verdict(ended, status, boot.report)
+    cases = console.cases + console.verdict(ended, status, boot.report, boot.complaint)
     return Outcome(boot, cases, log)

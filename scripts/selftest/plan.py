@@ -25,9 +25,12 @@ A test is a directory below selftests/ with a test.toml:
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     guest = true                 the machine has a kernel and an initramfs for guests, in /guest
     kernel = "builtin"           boots that kind of kernel instead of the one under test
+    icount = true                virtual time counts instructions, 1 ns each, whatever the load
     version = "7.3.4"            only where the kernel under test is of that version
     report = ["regex", ...]      the boot ends in a panic or a restart whose console shows these, in
                                  this order; what the kernel complains of has to be among them
+    complaint = ["regex", ...]   what the kernel has to complain of, and else nothing: the test is
+                                 about that
 """
 
 import dataclasses
@@ -71,9 +74,11 @@ class Boot:
     firmware: str = ""
     poweroff: bool = True
     guest: bool = False
+    icount: bool = False
     kernel: str = ""
     version: str = ""
     report: tuple[str, ...] = ()
+    complaint: tuple[str, ...] = ()
 
     @property
     def config(self) -> str:

@@ -88,6 +88,18 @@ class ConsoleTest(unittest.TestCase):
         ):
             self.assertIn("fail", results(read(HEALTHY, (complaint,))), complaint)
 
+    def test_a_complaint_that_the_test_is_about(self) -> None:
+        killed = "Out of memory: Killed process 7 (x) total-vm:1kB"
+        wanted = ("^Out of memory: Killed process",)
+        self.assertIn("fail", results(read(HEALTHY, (killed,))))
+        verdict = read(HEALTHY, (killed,)).verdict(True, "status", (), wanted)
+        self.assertEqual([c.result for c in verdict], [])
+        # Another one beside it, and none at all.
+        other = read(HEALTHY, (killed, "BUG: x")).verdict(True, "status", (), wanted)
+        self.assertEqual([c.result for c in other], ["fail"])
+        silent = read(HEALTHY).verdict(True, "status", (), wanted)
+        self.assertEqual([c.result for c in silent], ["fail"])
+
     def test_a_complaint_inside_a_test_line_is_the_tests(self) -> None:
         lines = ["begin prog", "1..1", "# WARNING: quoted", "ok 1 first", "end 0", "finished"]
         self.assertEqual(results(read(lines)), ["pass"])
