@@ -713,7 +713,7 @@ fn taking_apart() {
                 steps += 1;
                 let back = owned.zip(rig.memory.stat(Stat::GuestBytes));
                 let back = back.map_or(0, |(before, after)| before - after);
-                assert!(back <= 256 << 10, "{back} bytes at once");
+                assert!(back <= 128 << 10, "{back} bytes at once");
                 assert!(rig.m.writes() - writes < 6000);
                 if more {
                     let (memory, m) = (&mut rig.memory, &mut rig.m);

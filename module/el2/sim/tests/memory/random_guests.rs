@@ -372,7 +372,7 @@ impl<'m, G: Granule> Run<'m, G> {
                     back += u64::from(protected);
                 }
             }
-            assert!(back << G::SHIFT <= 256 << 10, "{back} pages in a step");
+            assert!(back << G::SHIFT <= 128 << 10, "{back} pages in a step");
             if !more {
                 assert!(self.oracle.guest_gone(slot), "not all came back");
                 break;

@@ -7,12 +7,15 @@
 
 use mvirt_abi::Error;
 
-use super::{ipa_of, MAX_GUEST_MAP, MAX_SCAN};
+use super::{ipa_of, MAX_SCAN};
 use crate::addr::{Granule, Level};
 use crate::machine::Machine;
 use crate::memory::{must, Memory, Pages};
 use crate::page::PageState;
 use crate::pgtable::View;
+
+/// Pages that one call unmaps at most, if they are not a block: some 350 instructions each.
+const MAX_UNMAP: u64 = 256;
 
 /// The next leaf, or leaves in one table, of a range of a guest's pages.
 pub(super) enum Next {
@@ -53,7 +56,7 @@ impl<G: Granule> Memory<'_, G> {
         slot: usize,
         range: Pages,
     ) -> (u64, u64) {
-        match self.next_leaves(m, slot, range, MAX_GUEST_MAP) {
+        match self.next_leaves(m, slot, range, MAX_UNMAP) {
             Next::None(next) => (0, next),
             Next::Some(part) => (self.end_share(m, slot, part), part.end),
             Next::Block(block) => {
