@@ -2,6 +2,8 @@
 /*
  * mvirt: pages of the kernel's and of user space. See vm.h.
  */
+#define pr_fmt(fmt) "mvirt: " fmt
+
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
@@ -30,6 +32,15 @@ bool mvirt_mm_is_current(struct mm_struct *mm)
 int mvirt_mm_account(struct mm_struct *mm, u64 pages, bool inc)
 {
 	return account_locked_vm(mm, pages, inc);
+}
+
+void mvirt_mm_tell_limit(struct mm_struct *mm)
+{
+	const unsigned int shift = PAGE_SHIFT - 10;
+
+	pr_warn_ratelimited("%s[%d]: no more memory for a guest: RLIMIT_MEMLOCK is %lu KiB, and %lu KiB are locked: raise it (ulimit -l)\n",
+			    current->comm, task_tgid_nr(current), rlimit(RLIMIT_MEMLOCK) >> 10,
+			    READ_ONCE(mm->locked_vm) << shift);
 }
 
 bool mvirt_access_ok(u64 addr, u64 size)
@@ -147,7 +158,9 @@ static bool invalidate(struct mmu_interval_notifier *mni,
 {
 	struct mvirt_notifier *n = container_of(mni, struct mvirt_notifier, mni);
 
-	mvirt_rs_invalidate(n->owner, range->start, range->end, seq);
+	/* What asks without sleeping is the OOM reaper. */
+	mvirt_rs_invalidate(n->owner, range->start, range->end, seq,
+			    mmu_notifier_range_blockable(range));
 	return true;
 }
 

@@ -2,6 +2,7 @@
 /*
  * mvirt: threads that run vCPUs. See vm.h.
  */
+#include <linux/context_tracking.h>
 #include <linux/hrtimer.h>
 #include <linux/ktime.h>
 #include <linux/rcupdate.h>
@@ -150,8 +151,15 @@ long mvirt_thread_restart(void)
 	return -ERESTARTNOHAND;
 }
 
-bool mvirt_guest_enter(struct mvirt_thread *t, struct mvirt_entry *entry)
+/*
+ * To RCU a guest's run is what a program's is: nothing that RCU guards is held, and
+ * it may last. Where the CPU's context is tracked, RCU does not watch from the end
+ * of mvirt_guest_enter() to the start of mvirt_guest_exit(): neither is traced, and
+ * between them is the hypercall alone. Elsewhere one note for each run will do.
+ */
+noinstr bool mvirt_guest_enter(struct mvirt_thread *t, struct mvirt_entry *entry)
 {
+	instrumentation_begin();
 	neon_begin(&entry->fp);
 	preempt_disable();
 	entry->daif = local_daif_save();
@@ -161,14 +169,23 @@ bool mvirt_guest_enter(struct mvirt_thread *t, struct mvirt_entry *entry)
 		local_daif_restore(entry->daif);
 		preempt_enable();
 		neon_end(&entry->fp);
+		instrumentation_end();
 		return false;
 	}
 	vtime_account_guest_enter();
+	instrumentation_end();
+	if (!context_tracking_guest_enter()) {
+		instrumentation_begin();
+		rcu_virt_note_context_switch();
+		instrumentation_end();
+	}
 	return true;
 }
 
-void mvirt_guest_exit(struct mvirt_entry *entry)
+noinstr void mvirt_guest_exit(struct mvirt_entry *entry)
 {
+	context_tracking_guest_exit();
+	instrumentation_begin();
 	/* The interrupt that ended the run is taken here: a tick is the guest's. */
 	local_daif_restore(entry->daif);
 	/* Or it need not be taken before they are masked again. */
@@ -178,4 +195,5 @@ void mvirt_guest_exit(struct mvirt_entry *entry)
 	local_irq_enable();
 	preempt_enable();
 	neon_end(&entry->fp);
+	instrumentation_end();
 }

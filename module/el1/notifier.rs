@@ -4,8 +4,8 @@
 //! The guest has a page as long as user space has it. When that changes (unmapped, written back,
 //! moved, copied on write) the kernel calls [`mvirt_rs_invalidate`] first, and the guest loses the
 //! page and faults it in again. `lock` is taken by both sides: a page is mapped under it only if no
-//! invalidation came since it was looked up, which the notifier's sequence count tells. It is a spin
-//! lock, the last of all.
+//! invalidation came since it was looked up, which the notifier's sequence count tells; an invalidation
+//! sets the count under it, and unmaps after that. It is a spin lock, the last of all.
 //!
 //! Why unsafe: the kernel calls back with a pointer, and pages are held by bare references.
 
@@ -204,19 +204,26 @@ impl Follower {
         });
         match mapped {
             Ok(()) => Ok(Tried::Done),
-            // Part of the block is mapped, or another guest's; or another vCPU was faster.
-            Err(e) if (e == EEXIST || e == EPERM) && nr > 1 => Ok(Tried::Single),
+            // Part of the block is mapped, another guest's, or mapped as often as can be; or another
+            // vCPU was faster.
+            Err(e) if (e == EEXIST || e == EPERM || e == EBUSY) && nr > 1 => Ok(Tried::Single),
             Err(e) if e == EEXIST => Ok(Tried::Done),
             Err(e) if e == EBUSY => Ok(Tried::OwnPage),
             Err(e) => Err(e),
         }
     }
 
-    /// Takes from the guest what lies in `start..end` of user space.
-    fn invalidate(&self, start: u64, end: u64, seq: c_ulong) {
-        let _guard = self.lock.lock();
+    /// Takes from the guest what lies in `start..end` of user space, however much that is: other CPUs
+    /// do not wait for it.
+    ///
+    /// Once the count is set nobody maps any of it: who looked a page up before finds the count
+    /// changed, and who looks one up later waits for the end of the invalidation first. And who found
+    /// it unchanged has mapped the page when the lock is had here.
+    fn invalidate(&self, start: u64, end: u64, seq: c_ulong, may_sleep: bool) {
+        let guard = self.lock.lock();
         // SAFETY: the lock is held that `try_map` looks at the count under.
         unsafe { bindings::mvirt_notifier_set_seq(self.notifier.get(), seq) };
+        drop(guard);
         let Range { gfn, hva, .. } = self.range;
         let first = start.saturating_sub(hva) >> PAGE_SHIFT;
         let past = end.saturating_sub(hva).div_ceil(PAGE_SIZE as u64);
@@ -225,12 +232,16 @@ impl Follower {
         while at < end {
             match El2.guest_unmap(self.handle, at, end - at) {
                 Ok([_, next, ..]) => at = next,
-                // The VM is being taken apart.
+                // There is no such VM. One that is taken apart has lost its slots before.
                 Err(abi::Error::NoEntry) => return,
                 Err(e) => {
                     pr_err!("EL2 did not unmap what user space lost ({:?})\n", e);
                     return;
                 }
+            }
+            if may_sleep {
+                // SAFETY: no lock is held here, and the kernel says that its own let it sleep.
+                unsafe { bindings::mvirt_relax() };
             }
         }
     }
@@ -241,8 +252,14 @@ impl Follower {
 /// Called by `glue_pages.c` with the owner that `Follower::new` gave, which lives until its notifier
 /// is removed.
 #[no_mangle]
-unsafe extern "C" fn mvirt_rs_invalidate(owner: *mut c_void, start: u64, end: u64, seq: c_ulong) {
+unsafe extern "C" fn mvirt_rs_invalidate(
+    owner: *mut c_void,
+    start: u64,
+    end: u64,
+    seq: c_ulong,
+    may_sleep: bool,
+) {
     // SAFETY: by the contract.
     let follower = unsafe { &*owner.cast::<Follower>() };
-    follower.invalidate(start, end, seq);
+    follower.invalidate(start, end, seq, may_sleep);
 }

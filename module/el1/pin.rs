@@ -13,7 +13,6 @@ use crate::hvc::El2;
 use crate::pool;
 use crate::slots::{Range, BLOCK};
 use crate::vm::Mm;
-use core::sync::atomic::{AtomicBool, Ordering};
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 
@@ -317,15 +316,14 @@ impl Pinned {
 }
 
 impl Mm {
-    /// Counts pages against RLIMIT_MEMLOCK.
+    /// Counts pages against RLIMIT_MEMLOCK. A line in the log says what a single page met: where a
+    /// block is too much, a page may do.
     fn count(&self, nr: u64) -> Result {
-        static TOLD: AtomicBool = AtomicBool::new(false);
         // SAFETY: the mm_struct is referenced; may sleep.
         let counted = unsafe { bindings::mvirt_mm_account(self.as_ptr(), nr, true) };
-        if counted != 0 && !TOLD.swap(true, Ordering::Relaxed) {
-            pr_warn!(
-                "a guest's memory is more than may be locked: raise RLIMIT_MEMLOCK (ulimit -l)\n"
-            );
+        if counted != 0 && nr == 1 {
+            // SAFETY: as above.
+            unsafe { bindings::mvirt_mm_tell_limit(self.as_ptr()) };
         }
         kernel::error::to_result(counted)
     }

@@ -49,6 +49,16 @@ pub(crate) fn supply_by<T>(
         Err(abi::Error::NoMemory) => {}
         done => return Ok(done?),
     }
+    let done = supply_more(order, call);
+    if done.is_err() {
+        // What was given for it serves nobody: it would stay at EL2 until the next VM is gone.
+        reclaim();
+    }
+    done
+}
+
+/// Donates and calls until EL2 has what the call needs.
+fn supply_more<T>(order: u32, mut call: impl FnMut() -> Result<T, abi::Error>) -> Result<T> {
     let mut pool = POOL.lock();
     for _ in 0..ROUNDS {
         donate(&mut pool, order)?;
@@ -102,5 +112,8 @@ pub(crate) fn reclaim() {
         *pool = pool.saturating_sub(1);
         // SAFETY: EL2 gave the page back; what it has of the host's comes from `donate`.
         unsafe { bindings::mvirt_page_free(pfn) };
+        drop(pool);
+        // SAFETY: the callers hold nothing but mutexes and semaphores.
+        unsafe { bindings::mvirt_relax() };
     }
 }

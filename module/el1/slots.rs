@@ -149,6 +149,13 @@ impl Slots {
         self.0.iter().for_each(|slot| slot.unmap(handle));
     }
 
+    /// The guest, which does not run any more, loses all slots' memory.
+    pub(crate) fn clear(&mut self, handle: u64) {
+        while let Some(slot) = self.0.pop() {
+            slot.unmap(handle);
+        }
+    }
+
     /// Leaves all that is pinned as it is, for good: EL2 did not give it back.
     pub(crate) fn leak(&mut self) {
         core::mem::forget(core::mem::replace(&mut self.0, KVec::new()));

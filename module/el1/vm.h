@@ -152,6 +152,8 @@ void mvirt_mm_drop(struct mm_struct *mm);
 bool mvirt_mm_is_current(struct mm_struct *mm);
 /* RLIMIT_MEMLOCK: -ENOMEM if @pages more are too many. */
 int mvirt_mm_account(struct mm_struct *mm, u64 pages, bool inc);
+/* A line in the log, now and then, that names this limit of the caller's. */
+void mvirt_mm_tell_limit(struct mm_struct *mm);
 bool mvirt_access_ok(u64 addr, u64 size);
 
 /* 2^@order pages that are freed one by one; their first PFN, or 0. */
@@ -192,8 +194,8 @@ void mvirt_notifier_remove(struct mvirt_notifier *n);
 unsigned long mvirt_notifier_begin(struct mvirt_notifier *n);
 bool mvirt_notifier_retry(struct mvirt_notifier *n, unsigned long seq);
 void mvirt_notifier_set_seq(struct mvirt_notifier *n, unsigned long seq);
-/* User addresses from @start up to @end lose their pages. Does not sleep. */
-void mvirt_rs_invalidate(void *owner, u64 start, u64 end, unsigned long seq);
+/* User addresses from @start up to @end lose their pages. Sleeps only if @may_sleep. */
+void mvirt_rs_invalidate(void *owner, u64 start, u64 end, unsigned long seq, bool may_sleep);
 
 /* The machine (glue_irq.c) -------------------------------------------------- */
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A VM, as the host has it: what its files share.
 //!
-//! A [`Vm`] lives as long as one of its files does. Then EL2 takes the VM apart first, and what the
-//! host holds for it goes after, in the order of the fields.
+//! A [`Vm`] lives as long as one of its files does. Then memory that is not pinned leaves the guest, EL2
+//! takes the VM apart, and what the host holds for it goes after, in the order of the fields.
 //!
 //! Locks, outermost first: a vCPU's mutex (`thread`), `config`, `slots`, then those of a slot's
 //! memory, then `pool`. Those of `irqfds` and `ioeventfds` are taken alone, inside a vCPU's mutex.
@@ -264,6 +264,11 @@ impl Vm {
 #[pinned_drop]
 impl PinnedDrop for Vm {
     fn drop(self: Pin<&mut Self>) {
+        if !self.pins {
+            // EL2 answers nothing about a VM that it takes apart: what user space lost meanwhile
+            // would go to others while EL2 still has it as this guest's.
+            self.slots.write().clear(self.handle);
+        }
         if !destroy(self.handle) {
             self.slots.write().leak();
         }
