@@ -3,7 +3,6 @@
  * VMs that come and go: in order, killed, stopped, several at once; what they took is free again. What
  * is refused is in refusals.c.
  */
-#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -13,14 +12,12 @@
 
 #include "guest.h"
 #include "tests.h"
+#include "account.h"
 #include "load_threads.h"
 #include "machine.h"
-#include "mvirt.h"
 
 GUEST_NUMBERS(LIFECYCLE_PAYLOADS);
 
-/* What may be missing after a hundred VMs: the kernel's own caches grow with use. */
-#define SLACK	(2UL << 20)
 #define CYCLES	100
 
 static uint64_t progress;
@@ -47,73 +44,6 @@ static void expect_done(struct __test_metadata *const _metadata, struct vm *vm)
 	EXPECT_LT(0, vm->checks);
 }
 
-/* What mvirt has of the host's memory; 0 on KVM, which does not say. */
-static uint64_t memory_of_el2(struct __test_metadata *const _metadata)
-{
-	struct mvirt_info info = { .size = sizeof(info) };
-	int fd;
-
-	if (!device_is_mvirt())
-		return 0;
-	fd = open(guest_device(), O_RDWR | O_CLOEXEC);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ioctl(fd, MVIRT_GET_INFO, &info));
-	close(fd);
-	return info.image_bytes + info.stack_bytes + info.meta_bytes + info.el2_table_bytes +
-	       info.host_table_bytes + info.pool_bytes + info.decoy_bytes + info.el1_bytes;
-}
-
-/* Memory that must be the same before and after. */
-struct account {
-	uint64_t free, slab, el2, pins;
-};
-
-/* Pages that are pinned, by the kernel's count of what was pinned and what was released. */
-static uint64_t pinned_pages(void)
-{
-	unsigned long long acquired = 0, released = 0, value;
-	FILE *file = fopen("/proc/vmstat", "r");
-	char name[64];
-
-	while (file && fscanf(file, "%63s %llu", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		else if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	if (file)
-		fclose(file);
-	return acquired - released;
-}
-
-static void take_account(struct __test_metadata *const _metadata, struct account *account)
-{
-	account->free = settled_mem_free();
-	account->slab = meminfo("Slab");
-	account->el2 = memory_of_el2(_metadata);
-	account->pins = pinned_pages();
-}
-
-static void expect_nothing_lost(struct __test_metadata *const _metadata, const struct account *before)
-{
-	struct account after;
-	int i;
-
-	/* What is freed late, through RCU and workqueues, has some time for it. */
-	for (i = 0; i < 10; i++) {
-		take_account(_metadata, &after);
-		if (after.free + SLACK >= before->free && after.slab <= before->slab + SLACK &&
-		    after.el2 == before->el2 && after.pins == before->pins)
-			break;
-		usleep(300000);
-	}
-	EXPECT_LE(before->free, after.free + SLACK);
-	EXPECT_LE(after.slab, before->slab + SLACK);
-	EXPECT_EQ(before->el2, after.el2);
-	EXPECT_EQ(before->pins, after.pins);
-	EXPECT_EQ(0, meminfo("Mlocked"));
-}
-
 static void one_cycle(struct __test_metadata *const _metadata, int payload, int cpus)
 {
 	struct vm vm;
@@ -130,10 +60,10 @@ TEST(a_hundred_cycles_leave_nothing)
 
 	for (i = 0; i < 5; i++)
 		one_cycle(_metadata, TEST_answer, 1);
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (i = 0; i < CYCLES; i++)
 		one_cycle(_metadata, TEST_answer, 1 + i % 4);
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 TEST(vms_that_never_ran_leave_nothing)
@@ -142,14 +72,14 @@ TEST(vms_that_never_ran_leave_nothing)
 	struct vm vm;
 	int i;
 
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (i = 0; i < CYCLES; i++) {
 		make(_metadata, &vm, TEST_answer, GUEST_MAX_CPUS);
 		vm_destroy(&vm);
 		ASSERT_VM(&vm, vm_create(&vm, guests_protected(), 0));
 		vm_destroy(&vm);
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 TEST(vms_that_end_half_built_leave_nothing)
@@ -158,7 +88,7 @@ TEST(vms_that_end_half_built_leave_nothing)
 	struct vm vm;
 	int i;
 
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (i = 0; i < CYCLES; i++) {
 		ASSERT_VM(&vm, vm_create(&vm, guests_protected(), 0));
 		if (i % 5 > 0)
@@ -171,7 +101,7 @@ TEST(vms_that_end_half_built_leave_nothing)
 			ASSERT_VM(&vm, vcpu_init(&vm.vcpus[0], false));
 		vm_destroy(&vm);
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 static void *run_thread(void *arg)
@@ -188,7 +118,7 @@ TEST(four_at_once)
 	int i, j, round;
 
 	one_cycle(_metadata, TEST_work, 2);
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (round = 0; round < 3; round++) {
 		for (i = 0; i < 4; i++)
 			make(_metadata, &vms[i], TEST_work, 2);
@@ -206,7 +136,7 @@ TEST(four_at_once)
 			vm_destroy(&vms[i]);
 		}
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 /* As many vCPUs as are promised at the least: 16 VMs of 8, all of which run at the same time. */
@@ -218,7 +148,7 @@ TEST(sixteen_of_eight_at_once)
 	int i;
 
 	one_cycle(_metadata, TEST_all, GUEST_MAX_CPUS);
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (i = 0; i < 16; i++)
 		make(_metadata, &vms[i], TEST_all, GUEST_MAX_CPUS);
 	for (i = 0; i < 16; i++)
@@ -231,7 +161,7 @@ TEST(sixteen_of_eight_at_once)
 		EXPECT_EQ(0, vms[i].nr_failures);
 		vm_destroy(&vms[i]);
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 /* A process of its own that runs a VM; its exit status tells whether all went well. */
@@ -267,7 +197,7 @@ static void kill_some(struct __test_metadata *const _metadata, int rounds, int l
 	pid_t pid;
 
 	one_cycle(_metadata, TEST_work, 2);
-	take_account(_metadata, &before);
+	account_take(&before);
 	srandom(seed);
 	for (i = 0; i < rounds; i++) {
 		pid = spawn(TEST_work, 2);
@@ -279,7 +209,7 @@ static void kill_some(struct __test_metadata *const _metadata, int rounds, int l
 	}
 	/* Most of them were cut off in their work. */
 	EXPECT_LT(least, killed);
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 	one_cycle(_metadata, TEST_work, 2);
 }
 
@@ -333,7 +263,7 @@ TEST(asleep_and_killed)
 	int i, status;
 	pid_t pid;
 
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (i = 0; i < 10; i++) {
 		pid = spawn(TEST_sleep, 1);
 		ASSERT_LT(0, pid);
@@ -342,7 +272,7 @@ TEST(asleep_and_killed)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 /* The descriptors of a VM hold it, in whatever order they go. */
@@ -353,7 +283,7 @@ TEST(closed_in_each_order)
 	int order;
 
 	one_cycle(_metadata, TEST_answer, 2);
-	take_account(_metadata, &before);
+	account_take(&before);
 	for (order = 0; order < 20; order++) {
 		make(_metadata, &vm, TEST_answer, 2);
 		/* The VM's own first: its vCPUs still run. */
@@ -374,7 +304,7 @@ TEST(closed_in_each_order)
 		}
 		vm_destroy(&vm);
 	}
-	expect_nothing_lost(_metadata, &before);
+	EXPECT_NOTHING_LOST(&before);
 }
 
 TEST(immediate_exit_runs_nothing)
