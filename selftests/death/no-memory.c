@@ -54,7 +54,22 @@ static struct {
 	int strange, strange_errno;
 	unsigned long strange_number;
 	int strange_nth;
+	/* VMs that could not be made, and of them those that left something at EL2. */
+	int unmade, left;
+	struct account before;
 } search;
+
+/* No VM was made: EL2 has nothing that was given for it. */
+static void look_behind(void)
+{
+	struct account after;
+
+	search.on = false;
+	account_take_exact(&after);
+	search.on = true;
+	search.unmade++;
+	search.left += search.before.el2 != after.el2 || search.before.vms != after.vms;
+}
 
 /* In place of libc's: all calls of this program go through it. */
 int ioctl(int fd, unsigned long number, ...)
@@ -86,6 +101,8 @@ int ioctl(int fd, unsigned long number, ...)
 			search.harmless++;
 			return result;
 		}
+		if (number == KVM_CREATE_VM)
+			look_behind();
 		if (error != ENOMEM && !search.strange++) {
 			search.strange_errno = error;
 			search.strange_number = number;
@@ -150,6 +167,7 @@ static void each_allocation(struct __test_metadata *const _metadata, enum backin
 	one_life(_metadata, &life);
 	account_take(&before);
 	memset(&search, 0, sizeof(search));
+	search.before = before;
 	/* Each life goes on behind the allocations that could fail without harm, until none is left. */
 	do {
 		failed = search.failed;
@@ -162,6 +180,10 @@ static void each_allocation(struct __test_metadata *const _metadata, enum backin
 	EXPECT_EQ(0, search.strange) {
 		TH_LOG("ioctl %#lx without its allocation %d: errno %d", search.strange_number,
 		       search.strange_nth, search.strange_errno);
+	}
+	EXPECT_LT(0, search.unmade);
+	EXPECT_EQ(0, search.left) {
+		TH_LOG("%d of %d VMs that could not be made left something", search.left, search.unmade);
 	}
 	/* A VM, its vCPU, GIC and slots, and EL2's pages for all of them. */
 	EXPECT_LT(20, search.failed - search.harmless);
