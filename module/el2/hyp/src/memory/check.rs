@@ -93,9 +93,10 @@ impl<G: Granule> Visitor for HostCheck<'_, '_, G> {
             end: start + (G::level_size(level) >> G::SHIFT),
         };
         let ram = memory.pages.ram();
-        if level == Level::L3 && memory.decoys.is_at(oa, Ipa::new(input)) {
+        if attrs == decoy_attrs(memory.fwb) {
             self.decoys += 1;
-            let right = attrs == decoy_attrs(memory.fwb) && !memory.state(start)?.host_may_access();
+            let there = level == Level::L3 && memory.decoys.is_at(oa, Ipa::new(input));
+            let right = there && !memory.state(start)?.host_may_access();
             return right.then_some(()).ok_or(Violation::HostLeaf(start));
         }
         let expected = match ram.range_of(start) {

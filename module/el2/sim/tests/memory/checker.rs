@@ -3,7 +3,7 @@
 
 use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Level, Phys, K4};
 use mvirt_hyp::machine::Machine;
-use mvirt_hyp::memory::Violation;
+use mvirt_hyp::memory::{Accessor, Outcome, Violation};
 use mvirt_hyp::page::Use;
 use mvirt_hyp::pgtable::stage1::{self, Regime};
 use mvirt_hyp::pgtable::{stage2, Attrs, Desc, Entry};
@@ -235,6 +235,51 @@ fn a_table_is_lost() {
     });
     assert_eq!(got[0], Err(Violation::Sum(Use::HostTable)));
     assert!(matches!(got[1], Err(Violation::HostReaches(_))), "{got:?}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "boots a machine: too slow")]
+fn a_decoy_is_not_as_it_was_noted() {
+    // Mapped at the donated page.
+    let stray = |d: &mut Damaged<'_>| {
+        let ipa = d.donated.host_ipa();
+        let by = Accessor {
+            kernel: Some(0),
+            fetch: false,
+        };
+        let outcome = d.rig.memory.host_fault(&mut d.rig.m, ipa, by);
+        assert_eq!(outcome, Outcome::Decoy);
+        d.rig.check();
+        d.rig.m.host_translate(0, ipa).expect("it was mapped").0
+    };
+    let attrs = stage2::decoy_attrs(false);
+    let mut pfn = 0;
+    // In the place of a page that is the host's.
+    let got = reported(|d| {
+        let page = stray(d);
+        pfn = d.host.pfn::<K4>();
+        d.set_host(d.host, page, attrs);
+    });
+    assert_eq!(got, both(Violation::HostLeaf(pfn)));
+    // The page itself, looking like a decoy; and a decoy that may be executed.
+    let got = reported(|d| {
+        stray(d);
+        pfn = d.donated.pfn::<K4>();
+        d.set_host(d.donated, d.donated, attrs);
+    });
+    assert_eq!(got, both(Violation::HostLeaf(pfn)));
+    let got = reported(|d| {
+        let page = stray(d);
+        d.set_host(d.donated, page, RAM());
+    });
+    assert_eq!(got, both(Violation::HostLeaf(pfn)));
+    // One that is not there, though its place in the table is in use.
+    let got = reported(|d| {
+        stray(d);
+        d.set_host(d.donated, d.donated, RAM());
+    });
+    assert_eq!(got[0], Err(Violation::Sum(Use::Decoy)));
+    assert_eq!(got[1], Err(Violation::HostReaches(pfn)));
 }
 
 /// Damage to a guest that has one page, which is passed with its entry.
