@@ -196,7 +196,7 @@ TEST_F_TIMEOUT(suspend, in_idle_states, 250)
 
 	for (state = 0; state < IDLE_STATES; state++)
 		usage[state] = idle_sum(self->nr_cpus, state, "usage");
-	wait_for_counts(_metadata, self, FIRMWARE_DOWN, 50 * rounds());
+	wait_for_counts(_metadata, self, FIRMWARE_DOWN, 20 * rounds());
 	EXPECT_LT(usage[1], idle_sum(self->nr_cpus, 1, "usage"));
 	/* One CPU keeps the others' time, and is never in a state that stops it. */
 	if (self->nr_cpus > 1)
@@ -207,8 +207,8 @@ static void refused(struct __test_metadata *const _metadata, FIXTURE_DATA(suspen
 {
 	ASSERT_EQ(0, firmware_set(self->fd, FIRMWARE_REFUSE_WITH, with));
 	ASSERT_EQ(0, firmware_set(self->fd, FIRMWARE_REFUSE_EVERY, 3));
-	wait_for_counts(_metadata, self, FIRMWARE_REFUSED, 10 * rounds());
-	wait_for_counts(_metadata, self, FIRMWARE_DOWN, 10 * rounds());
+	wait_for_counts(_metadata, self, FIRMWARE_REFUSED, 5 * rounds());
+	wait_for_counts(_metadata, self, FIRMWARE_DOWN, 5 * rounds());
 	ASSERT_EQ(0, firmware_set(self->fd, FIRMWARE_REFUSE_EVERY, 0));
 }
 
