@@ -119,12 +119,16 @@ static void first(struct __test_metadata *const _metadata, FIXTURE_DATA(suspend)
 		}
 		f = fopen(NOTED, "w");
 		ASSERT_NE(NULL, f);
+		/* It takes a look at all of RAM. */
+		ASSERT_LT(0, el2_find_pages(self->fd, &self->pfn, 1));
 		ASSERT_EQ(1, fwrite(before, sizeof(before), 1, f));
+		ASSERT_EQ(1, fwrite(&self->pfn, sizeof(self->pfn), 1, f));
 		for (cpu = 0; cpu < self->nr_cpus; cpu++)
 			for (state = 1; state < IDLE_STATES; state++)
 				ASSERT_EQ(0, idle_set(cpu, state, "disable", "0"));
 	} else {
 		ASSERT_EQ(1, fread(before, sizeof(before), 1, f));
+		ASSERT_EQ(1, fread(&self->pfn, sizeof(self->pfn), 1, f));
 	}
 	fclose(f);
 }
@@ -138,7 +142,6 @@ FIXTURE_SETUP(suspend)
 	ASSERT_LE(0, self->fd);
 	self->page = sysconf(_SC_PAGESIZE);
 	self->nr_cpus = cpus_possible();
-	ASSERT_LT(0, el2_find_pages(self->fd, &self->pfn, 1));
 	first(_metadata, self);
 	/* Once a CPU has slept, the firmware has EL2's entry, and no other any more. */
 	for (i = 0; i < 100 * PATIENCE && page.owner != EL2_OWNER_EL2; i++) {
