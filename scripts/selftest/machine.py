@@ -77,10 +77,23 @@ def _start_at(blob: pathlib.Path) -> list[str]:
     return [*device, f"{options},cpu-num=0"]
 
 
+def size(text: str) -> int:
+    """Bytes of a size such as 4M."""
+    return int(text[:-1]) << {"M": 20, "G": 30}[text[-1]]
+
+
+def _drive(boot: Boot, tmp: pathlib.Path) -> list[str]:
+    """An empty disk on virtio-mmio."""
+    disk = tmp / "disk"
+    with open(disk, "wb") as f:
+        f.truncate(size(boot.drive))
+    drive = f"file={disk},if=none,id=disk,format=raw"
+    return ["-drive", drive, "-device", "virtio-blk-device,drive=disk"]
+
+
 def ram(boot: Boot) -> list[tuple[int, int]]:
     """Base and size of the ranges of RAM that the kernel is told of."""
-    units = {"M": 20, "G": 30}
-    half = (int(boot.mem[:-1]) << units[boot.mem[-1]]) // 2
+    half = size(boot.mem) // 2
     pieces = [RAM + half + (2 * n + 1) * PIECE for n in range(boot.ram_ranges - 1)]
     if pieces[-1] + PIECE > RAM + 2 * half:
         raise PlanError(f"{boot.slug}: {boot.mem} is not enough for {boot.ram_ranges} ranges")
@@ -164,6 +177,8 @@ def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     machine += ICOUNT if boot.icount else []
     machine += ["-display", "none", "-nic", "none"]
     machine += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
+    if boot.drive:
+        machine += _drive(boot, tmp)
     clock = ICOUNT_WORD if boot.icount else ""
     append = " ".join(filter(None, (COMMAND_LINE, clock, boot.host, boot.append)))
     programs = ";".join(boot.programs)

@@ -24,6 +24,7 @@ A test is a directory below selftests/ with a test.toml:
     firmware = "TEST/NAME.bin"   runs at EL3 in place of QEMU's PSCI and starts the kernel itself
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
     guest = true                 the machine has a kernel and an initramfs for guests, in /guest
+    drive = "4M"                 size of an empty virtio disk, /dev/vda
     kernel = "builtin"           boots that kind of kernel instead of the one under test
     icount = true                virtual time counts instructions, 1 ns each, whatever the load
     version = "7.3.4"            only where the kernel under test is of that version
@@ -36,12 +37,14 @@ A test is a directory below selftests/ with a test.toml:
 import dataclasses
 import itertools
 import pathlib
+import re
 import tomllib
 
 # A kernel with KVM would otherwise take EL2 before us, and one on a core with VHE live there.
 DEFAULT_HOST = "kvm-arm.mode=none id_aa64mmfr1.vh=0"
 DEFAULT_MACHINE = "virt,virtualization=on,gic-version=3"
 AXES = ("cpu", "smp", "mem")
+SIZE = re.compile(r"[1-9][0-9]*[MG]")
 MATRICES = ("smoke", "full")
 # QEMU's models without 16 KiB pages (ID_AA64MMFR0_EL1.TGran16 is 0), with or without options behind
 # a comma: a kernel with such pages stops on them before it has a console.
@@ -75,6 +78,7 @@ class Boot:
     poweroff: bool = True
     guest: bool = False
     icount: bool = False
+    drive: str = ""
     kernel: str = ""
     version: str = ""
     report: tuple[str, ...] = ()
@@ -101,6 +105,8 @@ def _expand(test: str, top: dict, entry: dict) -> list[Boot]:
     unknown = set(entry) - fields
     if unknown:
         raise PlanError(f"{test}: unknown key {', '.join(sorted(unknown))} in [[boot]]")
+    if not SIZE.fullmatch(entry.get("drive", "1M")):
+        raise PlanError(f"{test}: drive is a size, such as 4M")
     if entry.get("matrix", "full") not in MATRICES:
         raise PlanError(f"{test}: matrix is one of {', '.join(MATRICES)}")
     missing = [k for k in (*AXES, "programs") if k not in entry]

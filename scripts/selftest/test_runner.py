@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The runner itself must see what went wrong: consoles that it has to fail, and plans."""
 
+import dataclasses
 import pathlib
 import tempfile
 import unittest
@@ -189,11 +190,22 @@ class PlanTest(unittest.TestCase):
             self.assertEqual(plan.for_variant(boots, variant), (boots, []))
 
     def test_mistakes_are_refused(self) -> None:
-        for wrong in ('cpus = "a"\n', 'matrix = "some"\n'):
+        for wrong in ('cpus = "a"\n', 'matrix = "some"\n', 'drive = "4"\n'):
             with self.assertRaises(plan.PlanError):
                 self.load(self.TOP + self.BOOT + wrong)
         with self.assertRaises(plan.PlanError):
             self.load(self.TOP + self.BOOT.replace('mem = "1G"\n', ""))
+
+    def test_a_drive_is_an_empty_file_of_its_size(self) -> None:
+        boot = self.load(self.TOP + self.BOOT + 'drive = "3M"\n')[0]
+        kernels = {"": pathlib.Path("Image")}
+        images = machine.Images(kernels, pathlib.Path("initrd"), pathlib.Path("blobs"))
+        with tempfile.TemporaryDirectory() as tmp:
+            argv = machine.command(boot, images, pathlib.Path(tmp))
+            self.assertIn("virtio-blk-device,drive=disk", argv)
+            self.assertEqual((pathlib.Path(tmp) / "disk").stat().st_size, 3 << 20)
+            without = machine.command(dataclasses.replace(boot, drive=""), images, pathlib.Path(tmp))
+            self.assertNotIn("-drive", without)
 
     def test_ram_is_cut_into_ranges_that_do_not_touch(self) -> None:
         def ram(count: int) -> list[tuple[int, int]]:
