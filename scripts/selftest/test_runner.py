@@ -204,7 +204,9 @@ class PlanTest(unittest.TestCase):
             argv = machine.command(boot, images, pathlib.Path(tmp))
             self.assertIn("virtio-blk-device,drive=disk", argv)
             self.assertEqual((pathlib.Path(tmp) / "disk").stat().st_size, 3 << 20)
-            without = machine.command(dataclasses.replace(boot, drive=""), images, pathlib.Path(tmp))
+            without = machine.command(
+                dataclasses.replace(boot, drive=""), images, pathlib.Path(tmp)
+            )
             self.assertNotIn("-drive", without)
 
     def test_ram_is_cut_into_ranges_that_do_not_touch(self) -> None:

@@ -52,6 +52,30 @@ struct hostile_page {
 	__u32 reserved;
 };
 
+/* What the kernel does to a page by the linear map, with no fixup but the one of HOSTILE_ZEROPAD. */
+enum hostile_touch_kind {
+	HOSTILE_SCAN,		/* loads all of it, word by word, as scanners of memory do */
+	HOSTILE_COPY,		/* copy_page() */
+	HOSTILE_CLEAR,		/* clear_page(): DC ZVA where the CPU has it */
+	HOSTILE_POISON,		/* memset() */
+	HOSTILE_CLEAN,		/* DC CIVAC of each line */
+	HOSTILE_ATOMIC,		/* adds 1 to each word, atomically */
+	HOSTILE_ZEROPAD,	/* load_unaligned_zeropad() of its first 4 bytes and the 4 before */
+	HOSTILE_KINDS,
+};
+
+/*
+ * Does @kind to page @pfn. What it read is at @buffer, which has room for a page; of HOSTILE_ZEROPAD it is
+ * 8 bytes, the page's own first 4 and 4 zeros. @address is that of the page in the linear map.
+ */
+struct hostile_touch {
+	__u64 pfn;
+	__u64 buffer;
+	__u64 address;
+	__u32 kind;
+	__u32 reserved;
+};
+
 /*
  * Takes memory, which stays with the open file until it is closed; a page that is not the host's
  * by then is left alone and reported by a WARN. @count is how many blocks or pages were taken.
@@ -72,6 +96,7 @@ struct hostile_take {
 #define HOSTILE_TAKE	_IOWR('h', 3, struct hostile_take)
 #define HOSTILE_BREAK	_IOWR('h', 4, struct hostile_take)
 #define HOSTILE_READ_PAGE	_IOWR('h', 5, struct hostile_page)
+#define HOSTILE_TOUCH	_IOWR('h', 6, struct hostile_touch)
 
 /*
  * mmap maps physical memory, whoever owns it: the offset is the physical address, in the low 48

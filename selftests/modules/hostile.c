@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
+#include <asm/word-at-a-time.h>
 
 #include "el2_abi.h"
 #include "hostile.h"
@@ -155,6 +156,63 @@ static long do_read_page(struct hostile_page __user *user)
 	return copy_to_user(user, &read, sizeof(read)) ? -EFAULT : 0;
 }
 
+static void touch(u32 kind, void *page, void *copy)
+{
+	u64 *from = page, *to = copy;
+	size_t i;
+
+	switch (kind) {
+	case HOSTILE_SCAN:
+		for (i = 0; i < PAGE_SIZE / sizeof(u64); i++)
+			to[i] = READ_ONCE(from[i]);
+		break;
+	case HOSTILE_COPY:
+		copy_page(copy, page);
+		break;
+	case HOSTILE_CLEAR:
+		clear_page(page);
+		break;
+	case HOSTILE_POISON:
+		memset(page, 0xaa, PAGE_SIZE);
+		break;
+	case HOSTILE_CLEAN:
+		for (i = 0; i < PAGE_SIZE; i += 16)
+			asm volatile("dc civac, %0" : : "r"(page + i) : "memory");
+		asm volatile("dsb sy" : : : "memory");
+		break;
+	case HOSTILE_ATOMIC:
+		for (i = 0; i < PAGE_SIZE / sizeof(u64); i++)
+			atomic64_add(1, (atomic64_t *)&from[i]);
+		break;
+	case HOSTILE_ZEROPAD:
+		/* Little-endian: what was lower in memory goes. */
+		to[0] = load_unaligned_zeropad(page - 4) >> 32;
+		break;
+	}
+}
+
+static long do_touch(struct hostile_touch __user *user)
+{
+	struct hostile_touch call;
+	long error = 0;
+	void *copy;
+
+	if (copy_from_user(&call, user, sizeof(call)))
+		return -EFAULT;
+	if (!pfn_valid(call.pfn) || !call.pfn || !pfn_valid(call.pfn - 1) || call.kind >= HOSTILE_KINDS)
+		return -EINVAL;
+	copy = (void *)get_zeroed_page(GFP_KERNEL);
+	if (!copy)
+		return -ENOMEM;
+	call.address = (unsigned long)page_address(pfn_to_page(call.pfn));
+	touch(call.kind, (void *)call.address, copy);
+	if (copy_to_user(u64_to_user_ptr(call.buffer), copy, PAGE_SIZE) || copy_to_user(user, &call, sizeof(call)))
+		error = -EFAULT;
+	memzero_explicit(copy, PAGE_SIZE);
+	free_page((unsigned long)copy);
+	return error;
+}
+
 /* Moves other pages to make a block, as the victim would, but kills no process for it. */
 #define TAKE_GFP	(GFP_KERNEL | __GFP_RETRY_MAYFAIL | __GFP_NOWARN)
 
@@ -266,6 +324,8 @@ static long hostile_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return do_access((void __user *)arg);
 	case HOSTILE_READ_PAGE:
 		return do_read_page((void __user *)arg);
+	case HOSTILE_TOUCH:
+		return do_touch((void __user *)arg);
 	case HOSTILE_TAKE:
 	case HOSTILE_BREAK:
 		return do_hold(file->private_data, cmd, (void __user *)arg);

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What a VMM does with the mapping behind its guest's memory, while the guest runs in it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hostile.h"
+#include "el2.h"
+#include "machine.h"
+#include "stray.h"
+
+/* What the VMM itself loads at the start of a page. */
+static unsigned int load(struct stray *s, const uint8_t *at, unsigned int page)
+{
+	uint64_t value = 0;
+
+	if (CAUGHT(value = *(const volatile uint64_t *)at))
+		return OUT_SIGBUS;
+	return saw(s, &value, sizeof(value), page * s->page);
+}
+
+static unsigned int load_page(struct stray *s, unsigned int page)
+{
+	return load(s, s->secret + page * s->page, page);
+}
+
+/* A child that loads, and writes to what is its own then. */
+static unsigned int forked(struct stray *s, bool write)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid < 0)
+		return broke(s, "fork");
+	if (!pid) {
+		s->result->got = load_page(s, 0) | load_page(s, SECRET_PAGES / 2);
+		if (write && CAUGHT(mark(s, s->secret, 2 * s->page)))
+			s->result->got |= OUT_SIGBUS;
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || status)
+		return broke(s, "the child");
+	return s->result->got;
+}
+
+unsigned int way_fork(struct stray *s) { return forked(s, true); }
+unsigned int way_fork_shared(struct stray *s) { return forked(s, false); }
+
+unsigned int way_mremap(struct stray *s)
+{
+	size_t size = 4 * s->page;
+	uint8_t *to = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mremap(s->secret, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) != to)
+		return gave(s, "mremap", -1);
+	return load(s, to, 0);
+}
+
+static unsigned int advise(struct stray *s, int advice)
+{
+	return gave(s, "madvise", madvise(s->secret, 8 * s->page, advice));
+}
+
+unsigned int way_dontneed(struct stray *s)
+{
+	unsigned int got = advise(s, MADV_DONTNEED);
+
+	return got == OUT_PASSES ? load_page(s, 0) | load_page(s, 7) : got;
+}
+
+unsigned int way_free(struct stray *s) { return advise(s, MADV_FREE); }
+unsigned int way_cold(struct stray *s) { return advise(s, MADV_COLD); }
+unsigned int way_mlock(struct stray *s) { return gave(s, "mlock", mlock(s->secret, 8 * s->page)); }
+
+unsigned int way_mprotect(struct stray *s)
+{
+	unsigned int got = gave(s, "mprotect", mprotect(s->secret, SECRET_PAGES * s->page, PROT_NONE));
+
+	return stray_beats(s, 3) ? got : OUT_BROKEN;
+}
+
+unsigned int way_munmap(struct stray *s)
+{
+	return gave(s, "munmap", munmap(s->secret, SECRET_PAGES * s->page));
+}
+
+/* The guest's first access to it finds none. */
+unsigned int way_munmap_untouched(struct stray *s)
+{
+	unsigned int got = gave(s, "munmap", munmap(s->fresh, FRESH_PAGES * s->page));
+
+	__atomic_store_n(&s->command, COMMAND_TOUCH, __ATOMIC_SEQ_CST);
+	return got;
+}
+
+unsigned int way_truncate(struct stray *s)
+{
+	unsigned int got = gave(s, "ftruncate", ftruncate(s->memfd, 0));
+
+	return got == OUT_PASSES ? load_page(s, 0) : got;
+}
+
+/* Half a page: the kernel clears it in place. */
+unsigned int way_punch_half(struct stray *s)
+{
+	return gave(s, "fallocate", fallocate(s->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					      s->page + 512, s->page - 1024));
+}
+
+unsigned int way_punch(struct stray *s)
+{
+	unsigned int got = gave(s, "fallocate", fallocate(s->memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+							  0, 4 * s->page));
+
+	return got == OUT_PASSES ? load_page(s, 0) | load_page(s, 3) : got;
+}
+
+/* A number of a file in /sys/kernel/mm/ksm. */
+static long ksm(const char *name)
+{
+	char path[64], text[32] = "0";
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
+	read_file(path, text, sizeof(text));
+	return atol(text);
+}
+
+/* Pages of the process's own merge meanwhile, or the merger did not run. */
+unsigned int way_ksm(struct stray *s)
+{
+	uint8_t *own = mmap(NULL, 8 * s->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned int got = advise(s, MADV_MERGEABLE);
+	int i;
+
+	memset(own, 0x5a, 8 * s->page);
+	if (madvise(own, 8 * s->page, MADV_MERGEABLE) || write_file("/sys/kernel/mm/ksm/sleep_millisecs", "1") ||
+	    write_file("/sys/kernel/mm/ksm/run", "1"))
+		return broke(s, "KSM");
+	for (i = 0; i < 3000 && ksm("pages_sharing") < 7; i++)
+		usleep(10000);
+	/* One scan more of all that is there. */
+	for (i = ksm("full_scans"); got == OUT_PASSES && ksm("full_scans") < i + 2;)
+		if (!stray_beats(s, 1))
+			got = OUT_BROKEN;
+	if (ksm("pages_sharing") < 7) {
+		note(s, "KSM merged %ld of 7 pages", ksm("pages_sharing"));
+		got = OUT_BROKEN;
+	}
+	write_file("/sys/kernel/mm/ksm/run", "2");
+	return got;
+}
+
+/* Compaction, and the allocation of blocks that wants it: where the guest's pages are, they stay. */
+unsigned int way_compact(struct stray *s)
+{
+	struct hostile_take take = { .order = 9, .pages = 64 };
+	uint64_t first = pfn_of(s->secret), last = pfn_of(s->secret + 14 * s->page);
+	int fd = hostile_open(), i;
+
+	for (i = 0; i < 3; i++) {
+		if (write_file("/proc/sys/vm/compact_memory", "1"))
+			return broke(s, "compact_memory");
+	}
+	if (fd < 0 || ioctl(fd, HOSTILE_TAKE, &take) || !take.count)
+		return broke(s, "blocks of 512 pages");
+	close(fd);
+	if (!first || first != pfn_of(s->secret) || last != pfn_of(s->secret + 14 * s->page)) {
+		note(s, "pages of the guest moved");
+		return OUT_STRANGE;
+	}
+	return OUT_PASSES;
+}
