@@ -30,6 +30,7 @@ pub mod layout;
 pub mod limits;
 pub mod load;
 pub mod machine;
+pub mod packing;
 mod probe;
 pub mod ram;
 pub mod search;
@@ -52,7 +53,7 @@ pub struct Config {
     pub cpus: u32,
     /// Bytes of memory.
     pub memory: u64,
-    /// An Image, perhaps compressed by gzip.
+    /// An Image, in one of the ways of [`packing`].
     pub kernel: PathBuf,
     /// An initramfs.
     pub initrd: Option<PathBuf>,

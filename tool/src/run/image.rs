@@ -24,9 +24,9 @@ impl Header {
             return Err(match bytes {
                 [0x7f, b'E', b'L', b'F', ..] => "an ELF file (vmlinux), not an arm64 Image",
                 [b'M', b'Z', _, _, b'z', b'i', b'm', b'g', ..] => {
-                    "an EFI zboot image: take the Image or Image.gz of the same build"
+                    "an EFI zboot image inside of another compressed file: unpack the outer one before"
                 }
-                _ => "neither an arm64 Image nor one compressed by gzip",
+                _ => "no arm64 Image: neither plain, nor compressed by gzip or zstd, nor as EFI zboot",
             });
         }
         let word = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
@@ -71,7 +71,7 @@ mod tests {
         };
         assert!(said(b"\x7fELF\x02").contains("vmlinux"));
         assert!(said(b"MZ\0\0zimg").contains("zboot"));
-        assert!(said(b"#!/bin/sh").contains("neither"));
+        assert!(said(b"#!/bin/sh").contains("no arm64 Image"));
         assert!(Header::parse(&header(0, 0)).unwrap_err().contains("3.17"));
         let far = header(2 << 20, 1 << 20);
         assert!(Header::parse(&far).unwrap_err().contains("text offset"));

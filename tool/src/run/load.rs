@@ -5,24 +5,23 @@
 //! what is in the file.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use vm_memory::{Bytes, GuestAddress};
 
 use super::image::{Header, HEADER};
 use super::layout::Layout;
+use super::packing::Packing;
 use crate::devices::virtio::Memory;
 
-const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// Copied at a time from a file that is unpacked.
 const CHUNK: usize = 256 << 10;
 
 /// A kernel whose header was read.
 pub struct Kernel {
     file: File,
-    compressed: bool,
+    packing: Packing,
     /// What its header says.
     pub header: Header,
 }
@@ -30,43 +29,47 @@ pub struct Kernel {
 impl Kernel {
     /// Opens it; the error says what is wrong with the file.
     pub fn open(path: &Path) -> Result<Kernel, String> {
-        let said = |e: io::Error| e.to_string();
-        let mut file = File::open(path).map_err(said)?;
-        let mut magic = [0; 2];
-        file.read_exact(&mut magic).map_err(|e| short(&e))?;
-        file.seek(SeekFrom::Start(0)).map_err(said)?;
-        let compressed = magic == GZIP;
+        let mut file = File::open(path).map_err(|e| e.to_string())?;
+        let packing = Packing::of(&mut file)?;
         let mut header = [0; HEADER];
-        if compressed {
-            MultiGzDecoder::new(BufReader::new(&file)).read_exact(&mut header)
-        } else {
-            file.read_exact(&mut header)
-        }
-        .map_err(|e| short(&e))?;
-        file.seek(SeekFrom::Start(0)).map_err(said)?;
+        packing
+            .read(&file)
+            .and_then(|mut image| image.read_exact(&mut header))
+            .map_err(|e| short(&packing, &e))?;
         let header = Header::parse(&header)?;
+        if let Some(most) = packing.most().filter(|most| header.size > *most) {
+            return Err(format!(
+                "{} bytes unpacked, by its header; of {} at most {most} are: unpack it before",
+                header.size,
+                packing.name(),
+            ));
+        }
         Ok(Kernel {
             file,
-            compressed,
+            packing,
             header,
         })
     }
 
     /// Copies it to its place, which is as large as its header says.
-    pub fn load(self, memory: &Memory, layout: &Layout) -> Result<(), String> {
+    pub fn load(mut self, memory: &Memory, layout: &Layout) -> Result<(), String> {
         let (start, size) = (layout.kernel.start, layout.kernel.end - layout.kernel.start);
-        if self.compressed {
-            unpack(&self.file, memory, start, size)
-        } else {
-            copy(self.file, memory, start, size)
+        if self.packing.plain() {
+            self.file
+                .seek(SeekFrom::Start(0))
+                .map_err(|e| e.to_string())?;
+            return copy(self.file, memory, start, size);
         }
+        let image = self.packing.read(&self.file);
+        let bad = |e| format!("{}: {e}", self.packing.name());
+        unpack(image.map_err(bad)?, memory, start, size, bad)
     }
 }
 
-fn short(error: &io::Error) -> String {
+fn short(packing: &Packing, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => "too short for a kernel".into(),
-        _ => error.to_string(),
+        _ => format!("{}: {error}", packing.name()),
     }
 }
 
@@ -82,12 +85,17 @@ fn copy(mut file: File, memory: &Memory, to: u64, most: u64) -> Result<(), Strin
         .map_err(|e| e.to_string())
 }
 
-fn unpack(file: &File, memory: &Memory, to: u64, most: u64) -> Result<(), String> {
-    let mut stream = MultiGzDecoder::new(BufReader::new(file));
+fn unpack(
+    mut stream: impl Read,
+    memory: &Memory,
+    to: u64,
+    most: u64,
+    bad: impl Fn(io::Error) -> String,
+) -> Result<(), String> {
     let mut chunk = vec![0; CHUNK];
     let mut done = 0;
     loop {
-        let len = match stream.read(&mut chunk).map_err(|e| format!("gzip: {e}"))? {
+        let len = match stream.read(&mut chunk).map_err(&bad)? {
             0 => return Ok(()),
             len => len as u64,
         };
@@ -125,11 +133,12 @@ pub fn load_initrd(file: File, memory: &Memory, layout: &Layout) -> Result<(), S
 mod tests {
     use std::io::Write;
 
-    use flate2::{write::GzEncoder, Compression};
     use vmm_sys_util::tempfile::TempFile;
 
     use super::super::image;
     use super::super::layout::RAM;
+    use super::super::packing::tests::{gzip, zboot, zstd};
+    use super::super::packing::WINDOW;
     use super::*;
 
     const SIZE: u64 = 1 << 20;
@@ -138,12 +147,6 @@ mod tests {
         let file = TempFile::new().unwrap();
         file.as_file().write_all(content).unwrap();
         file
-    }
-
-    fn gzip(content: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-        encoder.write_all(content).unwrap();
-        encoder.finish().unwrap()
     }
 
     fn kernel(len: usize) -> Vec<u8> {
@@ -167,7 +170,13 @@ mod tests {
     #[test]
     fn a_kernel_is_where_its_header_says_packed_or_not() {
         let content = kernel(600_001);
-        for file in [content.clone(), gzip(&content)] {
+        for file in [
+            content.clone(),
+            gzip(&content),
+            zstd(&content),
+            zboot("gzip", &gzip(&content)),
+            zboot("zstd", &zstd(&content)),
+        ] {
             let memory = load(&file).unwrap();
             let mut there = vec![0; content.len()];
             memory
@@ -189,6 +198,12 @@ mod tests {
         let long = kernel(SIZE as usize + 1);
         assert!(error(&long).contains("header says 1048576"));
         assert!(error(&gzip(&long)).contains("1048576 bytes that its header says"));
+        assert!(error(&zstd(&long)).contains("1048576 bytes that its header says"));
+        let nested = zboot("gzip", &gzip(&zboot("gzip", &packed)));
+        assert!(error(&nested).contains("inside of"));
+        let mut large = kernel(600_001);
+        large[16..24].copy_from_slice(&(WINDOW + 1).to_le_bytes());
+        assert!(error(&zstd(&large)).contains(&format!("at most {WINDOW}")));
         assert!(Kernel::open("/nonexistent".as_ref()).is_err());
     }
 
