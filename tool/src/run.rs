@@ -4,8 +4,8 @@
 //! [`hypervisor`] is the seam before KVM's ioctls; behind it is `kvm`, which exists on arm64 alone.
 //! All else is built and tested everywhere.
 //!
-//! Threads: one for each vCPU, one for each disk, one that reads standard input, one for signals,
-//! one that waits until the console listens.
+//! Threads: one for each vCPU, one for each disk, one that waits for frames, one for what vhost says, one
+//! that reads standard input, one for signals, one that waits until the console listens.
 //! They tell the main thread by [`event::Event`]s what happens, and the first that ends the guest
 //! decides. No thread waits for another while it has a lock; the locks of the devices are in
 //! `devices`.
@@ -31,6 +31,7 @@ pub mod limits;
 pub mod load;
 pub mod machine;
 pub mod packing;
+pub mod peripherals;
 mod probe;
 pub mod ram;
 pub mod search;
@@ -59,8 +60,14 @@ pub struct Config {
     pub initrd: Option<PathBuf>,
     /// What follows our own words on the kernel's command line.
     pub cmdline: String,
+    /// What it is typed to by.
+    pub console: ConsoleKind,
     /// Disks in their order.
     pub disks: Vec<DiskSpec>,
+    /// Its network interface.
+    pub net: Option<NetSpec>,
+    /// The number of its sockets.
+    pub vsock: Option<u32>,
     /// Whether to tell on standard error where the guest's memory is.
     pub json: bool,
     /// A FIFO through which one asks for a [`search`].
@@ -74,4 +81,22 @@ pub struct DiskSpec {
     pub path: PathBuf,
     /// Whether the guest may only read it.
     pub read_only: bool,
+}
+
+/// The console that gets what is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ConsoleKind {
+    /// The virtio console, hvc0
+    Virtio,
+    /// The 16550, ttyS0
+    Serial,
+}
+
+/// A network interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetSpec {
+    /// The tap interface of the host.
+    pub tap: String,
+    /// Its address, if the user wants one.
+    pub mac: Option<[u8; 6]>,
 }

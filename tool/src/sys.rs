@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! System calls that neither `std` nor a crate of ours wraps.
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// What the kernel said, if `result` is its way to say that it failed.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -123,6 +124,33 @@ pub fn wait_for(signals: &[libc::c_int]) -> io::Result<libc::c_int> {
     }
 }
 
+/// Waits until one of the descriptors can be read, or has an error to be read; answers which.
+pub fn wait_readable(files: &[BorrowedFd<'_>]) -> io::Result<Vec<bool>> {
+    let mut polls: Vec<_> = files
+        .iter()
+        .map(|file| libc::pollfd {
+            fd: file.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
+    loop {
+        // SAFETY: the pointer is to as many pollfds of ours, whose descriptors are open while
+        // `files` lives.
+        match check(unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, -1) }) {
+            Ok(_) => return Ok(polls.iter().map(|poll| poll.revents != 0).collect()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+/// Whether there is a network interface of that name.
+pub fn has_interface(name: &CStr) -> bool {
+    // SAFETY: the pointer is to a string that ends in 0 and outlives the call.
+    unsafe { libc::if_nametoindex(name.as_ptr()) != 0 }
+}
+
 /// Ends the process as `signal` would have, had it not been blocked.
 pub fn die_of(signal: libc::c_int) -> ! {
     // SAFETY: none of these takes a pointer but to a set of ours; the default disposition runs no
@@ -144,6 +172,8 @@ pub fn exit_now(code: libc::c_int) -> ! {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixStream;
+
     use super::*;
 
     #[test]
@@ -151,6 +181,21 @@ mod tests {
         let reader = File::open("/dev/null").unwrap();
         assert!(terminal_settings(&reader).is_err());
         assert!(terminal_size(&reader).is_err());
+    }
+
+    #[test]
+    fn what_can_be_read_is_told_from_what_cannot() {
+        let (reader, mut writer) = UnixStream::pair().unwrap();
+        let (other, _open) = UnixStream::pair().unwrap();
+        io::Write::write_all(&mut writer, b"x").unwrap();
+        let ready = wait_readable(&[other.as_fd(), reader.as_fd()]).unwrap();
+        assert_eq!(ready, [false, true]);
+    }
+
+    #[test]
+    fn the_loopback_interface_is_there() {
+        assert!(has_interface(c"lo"));
+        assert!(!has_interface(c"no such"));
     }
 
     #[test]

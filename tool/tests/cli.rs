@@ -52,6 +52,12 @@ fn what_run_cannot_be_told_names_the_option_and_the_reason() {
         (&["--cpus", "0"], &["--cpus", "0 is not in 1.."]),
         (&["--name", "a/b"], &["--name", "a/b", "letters"]),
         (&["--disk", ",ro"], &["--disk", "no file"]),
+        (&["--net", "tap0"], &["--net", "tap0", "tap=NAME"]),
+        (
+            &["--vsock", "2"],
+            &["--vsock", "2 is not in 3..=4294967294"],
+        ),
+        (&["--console", "vga"], &["--console", "virtio, serial"]),
     ] {
         let output = mvirt(&[&["run", "--kernel", "Image"], args].concat());
         assert_eq!(output.status.code(), Some(2), "{args:?}");

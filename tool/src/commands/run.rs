@@ -9,17 +9,18 @@ use std::sync::mpsc;
 use std::thread;
 
 use crate::devices::virtio::console::Size;
+use crate::devices::virtio::vsock;
 use crate::error::Error;
 use crate::run::event::{tell, Event, Events};
 use crate::run::kvm::Kvm;
 use crate::run::machine::{self, Wires};
-use crate::run::{limits, Config, DiskSpec};
+use crate::run::{limits, Config, ConsoleKind, DiskSpec};
 use crate::{sys, terminal};
 
 /// Run a guest in this terminal until it powers itself off.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The kernel: an arm64 Image, perhaps compressed by gzip
+    /// The kernel: an arm64 Image, plain, compressed by gzip or zstd, or as EFI zboot
     #[arg(long, value_name = "FILE")]
     kernel: PathBuf,
 
@@ -44,9 +45,21 @@ pub struct Args {
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     cpus: u32,
 
+    /// What is typed goes to, and the kernel's console
+    #[arg(long, value_name = "KIND", default_value = "virtio", value_enum)]
+    console: ConsoleKind,
+
     /// A disk: a raw file or a block device; with ",ro" the guest may only read it. More than once
     #[arg(long = "disk", value_name = "FILE[,ro]", value_parser = parse::disk)]
     disks: Vec<DiskSpec>,
+
+    /// The network: a tap interface of the host, tap=NAME or tap=NAME,mac=ADDRESS, or none
+    #[arg(long, value_name = "LINK", default_value = "none", value_parser = parse::net)]
+    net: parse::Link,
+
+    /// Sockets between host and guest (AF_VSOCK): the number of the guest
+    #[arg(long, value_name = "CID", value_parser = clap::value_parser!(u32).range(i64::from(vsock::LEAST)..=i64::from(vsock::LARGEST)))]
+    vsock: Option<u32>,
 
     /// What messages call the guest
     #[arg(long, default_value = "guest", value_parser = parse::name)]
@@ -87,7 +100,10 @@ impl Args {
             kernel: self.kernel,
             initrd: self.initrd,
             cmdline: self.cmdline,
+            console: self.console,
             disks: self.disks,
+            net: self.net.0,
+            vsock: self.vsock,
             json: self.json,
             search: self.search,
         }

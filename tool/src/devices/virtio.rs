@@ -9,11 +9,13 @@
 pub mod blk;
 pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod ring;
 pub mod rng;
 pub mod slot;
 #[cfg(test)]
 pub mod testing;
+pub mod vsock;
 
 pub use ring::Ring;
 
@@ -34,6 +36,19 @@ pub enum Served {
     Waiting,
 }
 
+/// Where the driver has put a queue that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Entries.
+    pub size: u16,
+    /// The descriptor table.
+    pub table: u64,
+    /// The available ring.
+    pub available: u64,
+    /// The used ring.
+    pub used: u64,
+}
+
 /// A device without its transport.
 pub trait Device: Send {
     /// Its number (virtio 1.2, section 5).
@@ -50,6 +65,24 @@ pub trait Device: Send {
 
     /// The driver is ready, and has accepted these features.
     fn start(&mut self, features: u64);
+
+    /// Called after [`Device::start`] with the queues, each of which lies in the memory that devices may
+    /// use: a device whose queues the kernel serves hands them on.
+    fn attach(&mut self, _queues: &[Option<Place>]) -> Result<(), Broken> {
+        Ok(())
+    }
+
+    /// Tells those who serve the queue `index`, if it is not served by [`Device::serve`], that the
+    /// driver has notified it; answers whether that is so.
+    fn notify(&mut self, _index: usize) -> Result<bool, Broken> {
+        Ok(false)
+    }
+
+    /// The driver takes the queue `index` away: nobody may touch it after this.
+    fn detach(&mut self, _index: usize) {}
+
+    /// The driver resets the device, or can no longer use it: nobody may touch its queues after this.
+    fn stop(&mut self) {}
 
     /// Serves what is in the queue `index`.
     fn serve(&mut self, index: usize, ring: &mut Ring<'_>) -> Result<Served, Broken>;

@@ -4,23 +4,22 @@
 use std::io::{self, Read};
 
 use super::event::{tell, Ending, Event, Events};
-use crate::devices::virtio::console::{Input, RECEIVE};
-use crate::devices::virtio::slot::Slot;
+use crate::devices::virtio::console::Input;
 use crate::terminal::escape::{Command, Escape, HELP};
 
-/// Reads until the end, and hands on. From a terminal what does not fit is dropped, for the escape
+/// Reads until the end, and hands on; `typed` is called when there is something for the console. From a terminal what does not fit is dropped, for the escape
 /// key must be read; from anything else it waits.
 pub fn pump(
     mut from: impl Read,
     is_terminal: bool,
     input: &Input,
-    console: &Slot,
+    typed: &dyn Fn(),
     events: &Events,
 ) {
     let mut escape = Escape::default();
     let mut buffer = [0; 4096];
     loop {
-        let typed = match from.read(&mut buffer) {
+        let bytes = match from.read(&mut buffer) {
             Ok(0) => return,
             Ok(len) => &buffer[..len],
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
@@ -28,10 +27,10 @@ pub fn pump(
             Err(_) => return,
         };
         if !is_terminal {
-            wait_and_push(typed, input, console);
+            wait_and_push(bytes, input, typed);
             continue;
         }
-        let (guest, commands) = escape.sort(typed);
+        let (guest, commands) = escape.sort(bytes);
         for command in commands {
             match command {
                 Command::Leave => tell(events, Event::Ended(Ending::Left)),
@@ -39,15 +38,15 @@ pub fn pump(
             }
         }
         input.push(&guest);
-        console.serve(RECEIVE);
+        typed();
     }
 }
 
-fn wait_and_push(mut bytes: &[u8], input: &Input, console: &Slot) {
+fn wait_and_push(mut bytes: &[u8], input: &Input, typed: &dyn Fn()) {
     while !bytes.is_empty() {
         input.wait_for_room();
         bytes = &bytes[input.push(bytes)..];
-        console.serve(RECEIVE);
+        typed();
     }
 }
 
@@ -56,7 +55,7 @@ mod tests {
     use std::sync::{mpsc, Arc};
 
     use super::*;
-    use crate::devices::virtio::console::{Console, WAITING};
+    use crate::devices::virtio::console::{Console, RECEIVE, WAITING};
     use crate::devices::virtio::testing::{Driver, Part};
 
     #[test]
@@ -66,7 +65,8 @@ mod tests {
             let mut driver = Driver::start(Console::new(io::sink(), input.clone()), 0);
             driver.request(RECEIVE, &[Part::In(16)]);
             let (events, told) = mpsc::channel();
-            pump(&b"a\x01xb"[..], is_terminal, &input, &driver.slot, &events);
+            let typed = || driver.slot.serve(RECEIVE);
+            pump(&b"a\x01xb"[..], is_terminal, &input, &typed, &events);
             assert_eq!(driver.used(RECEIVE), [(0, seen.len() as u32)]);
             assert_eq!(driver.written(0)[..seen.len()], *seen);
             let left = matches!(told.try_recv(), Ok(Event::Ended(Ending::Left)));
@@ -83,7 +83,7 @@ mod tests {
         let pipe = typed.clone();
         let reader = std::thread::spawn(move || {
             let (events, _told) = mpsc::channel();
-            pump(&pipe[..], false, &input, &slot, &events);
+            pump(&pipe[..], false, &input, &|| slot.serve(RECEIVE), &events);
         });
         let mut got: Vec<u8> = Vec::new();
         while got.len() < typed.len() {

@@ -17,20 +17,19 @@ use super::fdt::{Description, Seed};
 use super::hypervisor::{Hypervisor, Vcpu, Vm};
 use super::layout::{self, Layout};
 use super::load::{self, Kernel};
+use super::peripherals::Peripherals;
 use super::ram::Ram;
-use super::{fdt, guard, input, search, Config};
+use super::{fdt, guard, input, search, Config, ConsoleKind};
 use crate::devices::pvpanic::Pvpanic;
 use crate::devices::serial::Uart;
-use crate::devices::virtio::blk::{disk::Disk, Blk};
 use crate::devices::virtio::console::{Console, Input, Size, RECEIVE};
-use crate::devices::virtio::rng::Rng;
 use crate::devices::virtio::slot::Slot;
 use crate::error::Error;
 use crate::terminal::{self, output::Output};
 
 /// Our own words on the kernel's command line, before the user's. Nothing but the early console is
 /// there before virtio is.
-const CMDLINE: &str = "earlycon=uart8250,mmio,0x9000000 console=hvc0";
+const CMDLINE: &str = "earlycon=uart8250,mmio,0x9000000";
 /// A protected guest mixes in what the host calls random, but does not count on it.
 const DISTRUST: &str = "rng_core.default_quality=0";
 /// Linux's COMMAND_LINE_SIZE on arm64, with the byte that ends it.
@@ -46,24 +45,6 @@ pub struct Wires {
     pub output: Box<dyn Write + Send>,
     /// The size of the terminal.
     pub size: Option<Size>,
-}
-
-/// Opens the disks; a failure names the option.
-fn open_disks(config: &Config) -> Result<Vec<Disk>, Error> {
-    let most = layout::MAX_DISKS;
-    if config.disks.len() > most {
-        let given = config.disks.len();
-        return Err(Error::option(
-            "--disk",
-            &given,
-            format!("at most {most} disks"),
-        ));
-    }
-    let open = |spec: &super::DiskSpec| {
-        Disk::open(&spec.path, spec.read_only)
-            .map_err(|why| Error::option("--disk", &spec.path.display(), why))
-    };
-    config.disks.iter().map(open).collect()
 }
 
 /// Checks what the hypervisor limits.
@@ -88,7 +69,11 @@ fn check_limits(config: &Config, hypervisor: &impl Hypervisor) -> Result<(), Err
 }
 
 fn command_line(config: &Config) -> Result<String, Error> {
-    let mut words = vec![CMDLINE];
+    let console = match config.console {
+        ConsoleKind::Virtio => "console=hvc0",
+        ConsoleKind::Serial => "console=ttyS0",
+    };
+    let mut words = vec![CMDLINE, console];
     if config.protected {
         words.push(DISTRUST);
     }
@@ -162,7 +147,7 @@ pub fn run<H: Hypervisor>(
 ) -> Result<Ending, Error> {
     check_limits(config, hypervisor)?;
     let cmdline = command_line(config)?;
-    let disks = open_disks(config)?;
+    let peripherals = Peripherals::open(config)?;
     let (layout, ram) = load(config)?;
     let internal = |doing| move |source| Error::Internal { doing, source };
     guard::set(ram).map_err(internal("sigaction of SIGBUS"))?;
@@ -192,26 +177,31 @@ pub fn run<H: Hypervisor>(
         bus: Bus::default(),
         virtio: 0,
     };
-    let uart = Arc::new(Uart::new(board.line(layout::UART_SPI), output.clone()));
+    let serial = config.console == ConsoleKind::Serial;
+    // A UART knows when the guest listens.
+    let typed = Arc::new(if serial {
+        Input::default()
+    } else {
+        Input::held()
+    });
+    let heard = serial.then(|| typed.clone());
+    let uart = Uart::new(board.line(layout::UART_SPI), output.clone(), heard);
+    let uart = Arc::new(uart);
     board.bus.add(layout::UART, uart.clone());
     let panicked = events.clone();
     let on_panic = move || tell(&panicked, Event::Ended(Ending::Crash));
     board
         .bus
         .add(layout::PVPANIC, Arc::new(Pvpanic { on_panic }));
-    let typed = Arc::new(Input::held());
     if let Some(size) = wires.size {
         typed.set_size(size);
     }
-    let console = Console::new(output, typed.clone());
-    let console = board.add("the console".into(), Box::new(console));
-    let random = File::open("/dev/urandom").map_err(internal("open of /dev/urandom"))?;
-    board.add("the entropy device".into(), Box::new(Rng(random)));
-    for (number, disk) in disks.into_iter().enumerate() {
-        let name = format!("disk{number}");
-        let slot = board.add(format!("disk {number}"), Box::new(Blk::new(disk, &name)));
-        slot.serve_in_thread(&name).map_err(internal("a thread"))?;
-    }
+    let console = (!serial).then(|| {
+        let console = Console::new(output, typed.clone());
+        board.add("the console".into(), Box::new(console))
+    });
+    let memory = board.memory.clone();
+    peripherals.place(&mut board, &memory)?;
 
     let seed = if config.protected {
         None
@@ -246,29 +236,38 @@ pub fn run<H: Hypervisor>(
         announce(config, &layout, &ram);
     }
 
-    let reader = (typed.clone(), console.clone(), events.clone());
     let (input, is_terminal) = (wires.input, wires.is_terminal);
+    let (held, listener, port) = (typed.clone(), console.clone(), uart.clone());
+    let told_of = events.clone();
     thread::Builder::new()
         .name("input".into())
-        .spawn(move || input::pump(input, is_terminal, &reader.0, &reader.1, &reader.2))
-        .map_err(internal("a thread"))?;
-    let (held, listener) = (typed.clone(), console.clone());
-    thread::Builder::new()
-        .name("console".into())
         .spawn(move || {
-            held.wait_for_quiet();
-            listener.serve(RECEIVE);
-            // Linux reads the size when it is told of a change, and not before.
-            if held.size().is_some() {
-                listener.config_changed();
-            }
+            let hand_on = || match &listener {
+                Some(console) => console.serve(RECEIVE),
+                None => port.receive(),
+            };
+            input::pump(input, is_terminal, &held, &hand_on, &told_of);
         })
         .map_err(internal("a thread"))?;
+    if let Some(listener) = console.clone() {
+        let held = typed.clone();
+        thread::Builder::new()
+            .name("console".into())
+            .spawn(move || {
+                held.wait_for_quiet();
+                listener.serve(RECEIVE);
+                // Linux reads the size when it is told of a change, and not before.
+                if held.size().is_some() {
+                    listener.config_changed();
+                }
+            })
+            .map_err(internal("a thread"))?;
+    }
     if is_terminal {
         terminal::say(format_args!("{}: press Ctrl-A x to leave it", config.name));
     }
     let crew = Crew::start(vcpus, Arc::new(board.bus), stopping, &events)?;
-    let end = wait(&told, &typed, &console);
+    let end = wait(&told, &typed, console.as_deref());
     crew.stop();
     // Who leaves does not wait for an output that is stuck.
     if matches!(end, Ok(Ending::PowerOff | Ending::Reset | Ending::Crash)) {
@@ -279,7 +278,11 @@ pub fn run<H: Hypervisor>(
 }
 
 /// Waits for what ends the guest.
-fn wait(told: &mpsc::Receiver<Event>, typed: &Input, console: &Slot) -> Result<Ending, Error> {
+fn wait(
+    told: &mpsc::Receiver<Event>,
+    typed: &Input,
+    console: Option<&Slot>,
+) -> Result<Ending, Error> {
     loop {
         match told.recv() {
             Ok(Event::Ended(ending)) => return Ok(ending),
@@ -293,7 +296,8 @@ fn wait(told: &mpsc::Receiver<Event>, typed: &Input, console: &Slot) -> Result<E
                         source,
                     })?;
                 }
-                if let Some((columns, rows)) = terminal::size() {
+                // A UART has no way to tell.
+                if let (Some(console), Some((columns, rows))) = (console, terminal::size()) {
                     if typed.set_size(Size { columns, rows }) {
                         console.config_changed();
                     }

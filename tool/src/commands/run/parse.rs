@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the options of `mvirt run` may be. clap puts the option and its value before the reason.
 
+use crate::devices::virtio::net::tap;
 use crate::run::layout::BLOCK;
-use crate::run::DiskSpec;
+use crate::run::{DiskSpec, NetSpec};
 
 /// A size with its unit.
 pub fn memory(text: &str) -> Result<u64, String> {
@@ -39,6 +40,65 @@ pub fn disk(text: &str) -> Result<DiskSpec, String> {
         path: path.into(),
         read_only,
     })
+}
+
+/// What a guest's network is connected to, if it has one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link(pub Option<NetSpec>);
+
+/// A link: `none`, or a tap interface with, perhaps, the guest's address on it.
+pub fn net(text: &str) -> Result<Link, String> {
+    if text == "none" {
+        return Ok(Link(None));
+    }
+    let mut parts = text.split(',');
+    let tap = parts
+        .next()
+        .and_then(|first| first.strip_prefix("tap="))
+        .ok_or("it is none, or tap=NAME with the name of an interface")?;
+    // As the kernel's dev_valid_name.
+    let good = |c: char| !c.is_whitespace() && c != '/' && c != ':';
+    if tap.is_empty()
+        || tap.len() > tap::NAME
+        || [".", ".."].contains(&tap)
+        || !tap.chars().all(good)
+    {
+        let most = tap::NAME;
+        return Err(format!(
+            "\"{tap}\" names no interface: 1 to {most} bytes, no space, / or :"
+        ));
+    }
+    let mut address = None;
+    for part in parts {
+        let value = part
+            .strip_prefix("mac=")
+            .ok_or_else(|| format!("\"{part}\": after the interface there may be mac=ADDRESS"))?;
+        if address.replace(mac(value)?).is_some() {
+            return Err("more than one mac=".into());
+        }
+    }
+    Ok(Link(Some(NetSpec {
+        tap: tap.into(),
+        mac: address,
+    })))
+}
+
+/// An address of one station.
+fn mac(text: &str) -> Result<[u8; 6], String> {
+    let wrong = || format!("mac={text}: an address is six bytes, as in 52:54:00:12:34:56");
+    let bytes: Result<Vec<u8>, _> = text
+        .split(':')
+        .map(|byte| {
+            let digits = byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+            let value = digits.then(|| u8::from_str_radix(byte, 16).ok());
+            value.flatten().ok_or_else(wrong)
+        })
+        .collect();
+    let mac: [u8; 6] = bytes?.try_into().map_err(|_| wrong())?;
+    if mac[0] & 1 != 0 || mac == [0; 6] {
+        return Err(format!("mac={text}: not the address of one station"));
+    }
+    Ok(mac)
 }
 
 /// A name that fits into messages and file names.
@@ -95,6 +155,42 @@ mod tests {
         assert_eq!(disk("a,b,ro"), spec("a,b", true));
         assert_eq!(disk("a,b"), spec("a,b", false));
         assert!(disk("").is_err() && disk(",ro").is_err());
+    }
+
+    #[test]
+    fn links() {
+        let link = |tap: &str, mac| {
+            let tap = tap.into();
+            Ok(Link(Some(NetSpec { tap, mac })))
+        };
+        assert_eq!(net("none"), Ok(Link(None)));
+        assert_eq!(net("tap=tap0"), link("tap0", None));
+        let mac = Some([0x52, 0x54, 0, 0xab, 0xcd, 0xef]);
+        assert_eq!(net("tap=br-a.1,mac=52:54:00:ab:CD:ef"), link("br-a.1", mac));
+        for (text, why) in [
+            ("", "tap=NAME"),
+            ("tap0", "tap=NAME"),
+            ("user", "tap=NAME"),
+            ("tap=", "names no interface"),
+            ("tap=a/b", "names no interface"),
+            ("tap=..", "names no interface"),
+            ("tap=0123456789abcdef", "1 to 15"),
+            ("tap=t,mtu=9000", "\"mtu=9000\""),
+            ("tap=t,", "\"\""),
+            ("tap=t,mac=1:2:3:4:5:6", "six bytes"),
+            ("tap=t,mac=52:54:00:12:34", "six bytes"),
+            ("tap=t,mac=52:54:00:12:34:56:78", "six bytes"),
+            ("tap=t,mac=52:54:00:12:34:+6", "six bytes"),
+            ("tap=t,mac=53:54:00:12:34:56", "one station"),
+            ("tap=t,mac=00:00:00:00:00:00", "one station"),
+            (
+                "tap=t,mac=52:54:00:12:34:56,mac=52:54:00:12:34:56",
+                "more than one",
+            ),
+        ] {
+            let error = net(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -141,9 +141,12 @@ impl Input {
         state.held || state.bytes.is_empty()
     }
 
-    /// The next bytes, at most `most`.
-    fn pull(&self, most: usize) -> Vec<u8> {
+    /// The next bytes, at most `most`; none while they are held.
+    pub fn pull(&self, most: usize) -> Vec<u8> {
         let mut state = self.lock();
+        if state.held {
+            return Vec::new();
+        }
         let len = most.min(state.bytes.len());
         let bytes = state.bytes.drain(..len).collect();
         drop(state);

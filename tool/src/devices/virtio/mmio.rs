@@ -19,7 +19,7 @@ use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRE
 use virtio_queue::{Queue, QueueT};
 use vm_memory::GuestAddress;
 
-use super::{Broken, Device, Memory, Ring, Served};
+use super::{Broken, Device, Memory, Place, Ring, Served};
 use crate::devices::interrupt::Interrupt;
 
 /// "virt", little-endian.
@@ -28,7 +28,7 @@ const VERSION: u32 = 2;
 /// "mvrt": any number will do.
 const VENDOR: u32 = 0x7472_766d;
 /// A queue, as a bit of the interrupt's status.
-const INT_VRING: u32 = 1;
+pub const INT_VRING: u32 = 1;
 /// The configuration changed, as a bit of the interrupt's status.
 const INT_CONFIG: u32 = 2;
 
@@ -59,6 +59,17 @@ impl Slot {
             size: max.into(),
             areas: [0; 3],
         }
+    }
+
+    /// Where the queue is, once it is ready.
+    fn place(&self) -> Option<Place> {
+        let [table, available, used] = self.areas;
+        self.queue.ready().then(|| Place {
+            size: self.queue.size(),
+            table,
+            available,
+            used,
+        })
     }
 }
 
@@ -164,6 +175,7 @@ impl Transport {
             // Nothing of a queue in use changes but that it is in use.
             if (offset, value) == (reg::VIRTIO_MMIO_QUEUE_READY, 0) {
                 slot.queue.reset();
+                self.device.detach(self.select_queue as usize);
             }
             return;
         }
@@ -208,10 +220,15 @@ impl Transport {
         self.status |= added;
         if added & DRIVER_OK != 0 {
             self.device.start(self.accepted);
+            let places: Vec<_> = self.queues.iter().map(Slot::place).collect();
+            if let Err(broken) = self.device.attach(&places) {
+                self.break_off(&broken);
+            }
         }
     }
 
     fn reset(&mut self) {
+        self.device.stop();
         self.status = 0;
         self.accepted = 0;
         for slot in &mut self.queues {
@@ -229,6 +246,11 @@ impl Transport {
         if !running || !slot.queue.ready() {
             return;
         }
+        match self.device.notify(index) {
+            Ok(false) => {}
+            Ok(true) => return,
+            Err(broken) => return self.break_off(&broken),
+        }
         let memory = &self.wiring.memory;
         match serve(&mut *self.device, index, &mut slot.queue, memory) {
             Ok(true) => self.wiring.interrupt.raise(INT_VRING),
@@ -244,6 +266,13 @@ impl Transport {
         }
     }
 
+    /// Somebody who serves the device's queues cannot go on.
+    pub fn broken(&mut self, broken: &Broken) {
+        if self.status & NEEDS_RESET == 0 {
+            self.break_off(broken);
+        }
+    }
+
     /// Tells the driver that the configuration is another one.
     pub fn config_changed(&mut self) {
         self.generation = self.generation.wrapping_add(1);
@@ -254,6 +283,7 @@ impl Transport {
 
     /// Section 2.1.2: the device cannot go on, and tells a driver that has come so far.
     fn break_off(&mut self, broken: &Broken) {
+        self.device.stop();
         self.status |= NEEDS_RESET;
         if self.status & DRIVER_OK != 0 {
             self.wiring.interrupt.raise(INT_CONFIG);
@@ -275,7 +305,8 @@ fn serve(
         queue.disable_notification(memory).map_err(bad)?;
         let mut ring = Ring::new(queue, memory);
         let served = device.serve(index, &mut ring)?;
-        if ring.used() && queue.needs_notification(memory).map_err(bad)? {
+        let (used, together) = (ring.used(), ring.together());
+        if used && (queue.needs_notification(memory).map_err(bad)? || together) {
             interrupt = true;
         }
         // Asks for notifications again, and looks whether something came meanwhile.

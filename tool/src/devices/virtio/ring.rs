@@ -99,7 +99,13 @@ pub struct Ring<'a> {
     queue: &'a mut Queue,
     memory: &'a Memory,
     used: bool,
+    /// Requests were given back together, of which virtio-queue has counted the last one alone.
+    together: bool,
 }
+
+/// Bytes of the used ring before its entries, and of an entry (virtio 1.2, section 2.7.8).
+const USED_HEAD: u64 = 4;
+const USED_ENTRY: u64 = 8;
 
 impl<'a> Ring<'a> {
     /// A ring of which nothing has been used yet.
@@ -108,6 +114,7 @@ impl<'a> Ring<'a> {
             queue,
             memory,
             used: false,
+            together: false,
         }
     }
 
@@ -130,6 +137,11 @@ impl<'a> Ring<'a> {
         }))
     }
 
+    /// Its entries.
+    pub fn size(&self) -> usize {
+        self.queue.size().into()
+    }
+
     /// Gives a request back, with `written` bytes at the start of its part for the device.
     pub fn give(&mut self, request: &Request<'_>, written: usize) -> Result<(), Broken> {
         // A chain has at most 2^32 bytes.
@@ -140,9 +152,59 @@ impl<'a> Ring<'a> {
             .map_err(|e| Broken(format!("used ring: {e}")))
     }
 
+    /// Gives requests back that belong together, each with as many bytes written: the driver sees all
+    /// of them at once or none, for it looks at the ring while this is in it.
+    pub fn give_together(&mut self, requests: &[(Request<'_>, usize)]) -> Result<(), Broken> {
+        let Some(((last, written), others)) = requests.split_last() else {
+            return Ok(());
+        };
+        let (first, size) = (self.queue.next_used(), self.queue.size());
+        let mut next = first;
+        for (request, written) in others {
+            let written = u32::try_from(*written).unwrap_or(u32::MAX);
+            let entry = [u32::from(request.head).to_le_bytes(), written.to_le_bytes()];
+            // The ring was checked to lie in the memory when the queue became ready.
+            let at = self.queue.used_ring() + USED_HEAD + USED_ENTRY * u64::from(next % size);
+            self.memory
+                .write_slice(entry.as_flattened(), GuestAddress(at))
+                .map_err(|e| Broken(format!("used ring: {e}")))?;
+            next = next.wrapping_add(1);
+        }
+        self.queue.set_next_used(next);
+        self.together |= next != first;
+        // This one moves the index over all of them.
+        self.give(last, *written)
+    }
+
+    /// Asks the driver to notify when there is more than what was taken, and puts the latest `count`
+    /// requests back; false, and nothing is put back, if there is more by now. After this the device
+    /// is [`super::Served::Waiting`].
+    pub fn wait_for_more(&mut self, count: usize) -> Result<bool, Broken> {
+        let more = self.queue.enable_notification(self.memory);
+        if more.map_err(|e| Broken(format!("available ring: {e}")))? {
+            return Ok(false);
+        }
+        // The driver is asked by the index that follows the last one taken: from here on that one is
+        // behind it.
+        self.untake(count);
+        Ok(true)
+    }
+
+    /// Puts the latest `count` requests that were taken back, as if they had not been.
+    pub fn untake(&mut self, count: usize) {
+        for _ in 0..count {
+            self.queue.go_to_previous_position();
+        }
+    }
+
     /// Whether anything was given back.
     pub fn used(&self) -> bool {
         self.used
+    }
+
+    /// Whether the driver is to be interrupted whatever virtio-queue says.
+    pub fn together(&self) -> bool {
+        self.together
     }
 }
 

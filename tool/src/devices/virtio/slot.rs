@@ -11,8 +11,8 @@ use std::thread::{self, Thread};
 
 use virtio_bindings::virtio_mmio as reg;
 
-use super::mmio::{Transport, Wiring};
-use super::Device;
+use super::mmio::{Transport, Wiring, INT_VRING};
+use super::{Broken, Device};
 use crate::devices::interrupt::Interrupt;
 use crate::devices::Mmio;
 
@@ -56,6 +56,16 @@ impl Slot {
     /// The device has something for a queue of the driver's.
     pub fn serve(&self, queue: usize) {
         self.lock().serve(queue);
+    }
+
+    /// Those who serve the device's queues have given something back.
+    pub fn used(&self) {
+        self.interrupt.raise(INT_VRING);
+    }
+
+    /// Those who serve the device's queues cannot go on.
+    pub fn broken(&self, broken: &Broken) {
+        self.lock().broken(broken);
     }
 
     /// The device's configuration is another one.

@@ -104,7 +104,7 @@ fn the_largest_guest_has_room() {
     let largest = Description {
         cmdline: &"x".repeat(2048),
         mpidrs: &mpidrs,
-        virtio: layout::MAX_DISKS as u32 + 2,
+        virtio: layout::MAX_VIRTIO as u32,
         ..description(false)
     };
     assert!(build(&largest).unwrap().len() as u64 <= layout::FDT_SIZE);

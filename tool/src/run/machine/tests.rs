@@ -135,10 +135,13 @@ fn config(protected: bool) -> (Config, TempFile, TempFile) {
         kernel: kernel.as_path().into(),
         initrd: None,
         cmdline: "quiet".into(),
+        console: ConsoleKind::Virtio,
         disks: vec![super::super::DiskSpec {
             path: disk.as_path().into(),
             read_only: true,
         }],
+        net: None,
+        vsock: None,
         json: false,
         search: None,
     };
@@ -289,6 +292,65 @@ fn devices_of_a_protected_guest_reach_its_pool_alone() {
     }
 }
 
+/// Reads the 16550 as an early boot does, then as a terminal does, and gives back what it got.
+#[test]
+fn a_serial_console_gets_what_is_typed_once_it_listens() {
+    let hypervisor = fake(|_, mmio| {
+        let mut get = |offset| {
+            let mut data = [0];
+            let address = layout::UART + offset;
+            mmio(Access::Read {
+                address,
+                data: &mut data,
+            });
+            data[0]
+        };
+        if get(5) & 1 == 0 {
+            // The interrupt of the receiver.
+            let address = layout::UART + 1;
+            mmio(Access::Write {
+                address,
+                data: &[1],
+            });
+            thread::sleep(Duration::from_millis(1));
+            return Ok(Exit::Again);
+        }
+        let byte = get(0);
+        let address = layout::UART;
+        mmio(Access::Write {
+            address,
+            data: &[byte],
+        });
+        if byte == b'!' {
+            system(1)
+        } else {
+            Ok(Exit::Again)
+        }
+    });
+    let (mut config, _kernel, _disk) = config(true);
+    (config.console, config.cpus) = (ConsoleKind::Serial, 1);
+    let screen = Screen::default();
+    let wires = Wires {
+        input: Box::new(&b"hello!"[..]),
+        is_terminal: false,
+        output: Box::new(screen.clone()),
+        size: None,
+    };
+    let end = run(&config, &hypervisor, wires, mpsc::channel()).unwrap();
+    assert_eq!(end, Ending::PowerOff);
+    assert_eq!(*screen.0.lock().unwrap(), b"hello!");
+    let log = hypervisor.log.lock().unwrap();
+    let (guest, _, user) = log.memory.unwrap();
+    let tree = log.entry.unwrap().1;
+    // SAFETY: as above: the range is in memory that is never unmapped and that nobody writes to now.
+    let tree = unsafe {
+        let at = (user + tree - guest) as *const u8;
+        std::slice::from_raw_parts(at, layout::FDT_SIZE as usize)
+    };
+    let tree = String::from_utf8_lossy(tree);
+    assert!(tree.contains("console=ttyS0") && !tree.contains("hvc0"));
+}
+
 #[test]
 fn a_panic_is_told_by_pvpanic() {
     let hypervisor = fake(|_, mmio| {
@@ -365,6 +427,13 @@ fn limits_name_the_option_its_value_and_the_limit() {
         (
             error(&|c| c.disks = vec![c.disks[0].clone(); 31]),
             &["--disk 31: at most 30"],
+        ),
+        (
+            error(&|c| {
+                let tap = "mvirt-none".into();
+                c.net = Some(super::super::NetSpec { tap, mac: None });
+            }),
+            &["--net tap=mvirt-none: "],
         ),
     ] {
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
