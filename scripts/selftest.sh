@@ -115,5 +115,24 @@ if grep -qE '^(guest-|secret )' <<<"$planned"; then
 	images+=(--guest "$out/initramfs-guest.gz")
 fi
 
+# The same for the guests that are Debian's, which only their test asks to be fetched.
+if grep -q '^debian-guest ' <<<"$planned"; then
+	"$root/scripts/setup.sh" debian
+	debian=$("$root/scripts/debian-guest.sh")
+	own=$root/selftests/debian-guest
+	mapfile -t drivers < <(find "$debian/modules" -type f -printf '%p:/modules/%f\n' | sort)
+	"$root/scripts/rootfs.sh" --init "$own/guest-init" --output "$out/debian.gz" "${drivers[@]}" \
+		"$own/service/serve:/service/serve" "$own/service/mvirt.service:/service/mvirt.service"
+	"$root/scripts/rootfs.sh" --output "$out/serial-init.gz" "$own/serial-init:/init"
+	cat "$debian/small.gz" "$out/serial-init.gz" >"$out/serial.gz"
+	"$root/scripts/rootfs.sh" --init "$own/sockets-init" --output "$out/sockets.gz" "$out/bin/debian-guest/talk:/bin/talk"
+	"$root/scripts/rootfs.sh" --output "$out/debian-files.gz" \
+		"$debian/vmlinuz:/guest/vmlinuz" "$debian/packages:/guest/packages" "$out/debian.gz:/guest/debian.gz" \
+		"$out/serial.gz:/guest/serial.gz" "$kdir/arch/arm64/boot/Image:/guest/Image" \
+		"$out/sockets.gz:/guest/sockets.gz"
+	cat "$out/initramfs.gz" "$out/debian-files.gz" >"$out/initramfs-debian.gz"
+	images+=(--debian "$out/initramfs-debian.gz" --disk "$debian/root.img")
+fi
+
 exec "${runner[@]}" --jobs "$machines" --build "$root/build" --initrd "$out/initramfs.gz" --blobs "$out" \
 	"${images[@]}" --label "$label" "${tests[@]}"

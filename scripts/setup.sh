@@ -4,11 +4,12 @@
 # Installs what the other scripts need and nothing that is there already; a second run takes a
 # second. By stages, so that "make test" asks for no QEMU:
 #
-#	scripts/setup.sh [host] [kernel] [qemu] [lint] [miri]
+#	scripts/setup.sh [host] [kernel] [qemu] [lint] [miri] [debian]
 #
 # host: Rust, bindgen and a C compiler. kernel: clang, lld, Kbuild's tools. qemu: QEMU with EL2, the
 # arm64 cross compiler, busybox for the test machines. lint: shellcheck, cargo-deny, ruff. miri: a
-# nightly Rust with miri. Knows Debian 12 and 13; elsewhere it names what is missing.
+# nightly Rust with miri. debian: the guest of selftests/debian-guest, out of 60 MB of packages. Knows
+# Debian 12 and 13; elsewhere it names what is missing.
 
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -235,12 +236,20 @@ stage_miri() {
 		die "rustup could not install $miri_toolchain with miri; MIRI_TOOLCHAIN= names another nightly, one of: $(rustup toolchain list | grep -o '^nightly[^ ]*' | paste -sd' ')"
 }
 
+# Debian's guest: scripts/debian-guest.sh says what it is. Not by default, for one test alone wants it.
+stage_debian() {
+	stage_qemu
+	packages debian-archive-keyring fakeroot e2fsprogs kmod cpio xz-utils
+	commands debian fakeroot mke2fs modprobe depmod dpkg-deb cpio xz
+	"$root/scripts/debian-guest.sh" >/dev/null
+}
+
 stages=("$@")
 [ $# -gt 0 ] || stages=(host kernel qemu lint)
 for stage in "${stages[@]}"; do
 	case $stage in
-	host | kernel | qemu | lint | miri) ;;
-	*) die "no stage \"$stage\": there are host, kernel, qemu, lint, miri" ;;
+	host | kernel | qemu | lint | miri | debian) ;;
+	*) die "no stage \"$stage\": there are host, kernel, qemu, lint, miri, debian" ;;
 	esac
 done
 locked setup

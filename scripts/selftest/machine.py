@@ -42,6 +42,8 @@ class Images:
     initrd: pathlib.Path
     blobs: pathlib.Path
     guest: pathlib.Path | None = None  # the initramfs with a guest in it
+    debian: pathlib.Path | None = None  # the initramfs with Debian's guests in it
+    disk: pathlib.Path | None = None  # the disk of Debian's guest
 
 
 @dataclasses.dataclass
@@ -170,6 +172,12 @@ def _under_firmware(
     return [*machine, "-bios", str(images.blobs / boot.firmware), *devices]
 
 
+def _initrd(boot: Boot, images: Images) -> pathlib.Path | None:
+    if boot.debian:
+        return images.debian
+    return images.guest if boot.guest else images.initrd
+
+
 def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     """QEMU's command line for a boot."""
     kind = boot.machine + (ICOUNT_MACHINE if boot.icount else "")
@@ -179,11 +187,15 @@ def command(boot: Boot, images: Images, tmp: pathlib.Path) -> list[str]:
     machine += ["-serial", "stdio", "-monitor", "none", "-no-reboot"]
     if boot.drive:
         machine += _drive(boot, tmp)
+    if boot.debian:
+        # What is written to it is gone when the machine is.
+        machine += ["-drive", f"file={images.disk},if=none,id=debian,format=raw,snapshot=on"]
+        machine += ["-device", "virtio-blk-device,drive=debian"]
     clock = ICOUNT_WORD if boot.icount else ""
     append = " ".join(filter(None, (COMMAND_LINE, clock, boot.host, boot.append)))
     programs = ";".join(boot.programs)
     kernel = ["-kernel", str(images.kernels[boot.kernel])]
-    kernel += ["-initrd", str(images.guest if boot.guest else images.initrd)]
+    kernel += ["-initrd", str(_initrd(boot, images))]
     kernel += ["-append", f'{append} selftest="{boot.test}:{programs}"']
     if boot.firmware:
         return _under_firmware(boot, machine, kernel, images, tmp)

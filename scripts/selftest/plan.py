@@ -23,6 +23,7 @@ A test is a directory below selftests/ with a test.toml:
     entry = "TEST/NAME.bin"      the first CPU starts in this, which goes on to QEMU's own loader
     firmware = "TEST/NAME.bin"   runs at EL3 in place of QEMU's PSCI and starts the kernel itself
     poweroff = false             the machine cannot power itself off (no PSCI 0.2)
+    debian = true                the machine has Debian's guest, its disk and its kernel, in /guest
     guest = true                 the machine has a kernel and an initramfs for guests, in /guest
     drive = "4M"                 size of an empty virtio disk, /dev/vda
     kernel = "builtin"           boots that kind of kernel instead of the one under test
@@ -79,6 +80,7 @@ class Boot:
     guest: bool = False
     icount: bool = False
     drive: str = ""
+    debian: bool = False
     kernel: str = ""
     version: str = ""
     report: tuple[str, ...] = ()

@@ -26,6 +26,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kernel", action="append", default=[], metavar="[KIND=]IMAGE")
     parser.add_argument("--initrd", type=pathlib.Path)
     parser.add_argument("--guest", type=pathlib.Path, help="an initramfs with a guest in it")
+    parser.add_argument(
+        "--debian", type=pathlib.Path, help="an initramfs with Debian's guests in it"
+    )
+    parser.add_argument("--disk", type=pathlib.Path, help="the disk of Debian's guest")
     parser.add_argument("--blobs", type=pathlib.Path, help="directory of the entries of boots")
     parser.add_argument("--build", type=pathlib.Path, default=pathlib.Path("build"))
     parser.add_argument("--jobs", type=int, default=2, help="machines at a time")
@@ -43,7 +47,8 @@ def _kernels(given: list[str]) -> dict[str, pathlib.Path]:
 
 def _boot_all(boots: list[plan.Boot], options: argparse.Namespace, report: Report) -> None:
     kernels = _kernels(options.kernel)
-    images = machine.Images(kernels, options.initrd, options.blobs, options.guest)
+    given = (options.initrd, options.blobs, options.guest, options.debian, options.disk)
+    images = machine.Images(kernels, *given)
     logs = options.build / "logs"
     logs.mkdir(parents=True, exist_ok=True)
 
@@ -90,6 +95,9 @@ def main() -> int:
         return 2
     if not options.guest and any(b.guest for b in boots):
         print("selftest: no --guest was given", file=sys.stderr)
+        return 2
+    if not (options.debian and options.disk) and any(b.debian for b in boots):
+        print("selftest: no --debian and --disk were given", file=sys.stderr)
         return 2
     start = time.monotonic()
     report = Report({"kernel": options.label, "matrix": options.matrix})

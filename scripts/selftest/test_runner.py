@@ -189,6 +189,22 @@ class PlanTest(unittest.TestCase):
         for variant in ("4k", "no-kvm", "hardened"):
             self.assertEqual(plan.for_variant(boots, variant), (boots, []))
 
+    def test_debians_guest_comes_with_its_disk(self) -> None:
+        path = pathlib.Path
+        images = machine.Images(
+            {"": path("I")}, path("i"), path("b"), path("g"), path("d"), path("D")
+        )
+        for line, initrd, disk in (
+            ("", "i", False),
+            ("guest = true\n", "g", False),
+            ("debian = true\n", "d", True),
+        ):
+            argv = machine.command(self.load(self.TOP + self.BOOT + line)[0], images, path("t"))
+            self.assertEqual(argv[argv.index("-initrd") + 1], initrd)
+            self.assertEqual(
+                any(a.startswith("file=D,") and "snapshot=on" in a for a in argv), disk
+            )
+
     def test_mistakes_are_refused(self) -> None:
         for wrong in ('cpus = "a"\n', 'matrix = "some"\n', 'drive = "4"\n'):
             with self.assertRaises(plan.PlanError):
