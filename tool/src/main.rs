@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Info(commands::info::Args),
-    Run(commands::run::Args),
+    Run(Box<commands::run::Args>),
 }
 
 /// What `--version` prints: the contracts too, for they decide whether a module fits.
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Info(args) => commands::info::run(&args, &cli.device).map(|()| 0),
-        Command::Run(args) => commands::run::run(args, cli.device),
+        Command::Run(args) => commands::run::run(*args, cli.device),
     };
     match result {
         Ok(code) => ExitCode::from(code),
