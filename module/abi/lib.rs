@@ -6,4 +6,5 @@
 #![no_std]
 
 mod contract;
+pub mod refusal;
 pub use contract::*;

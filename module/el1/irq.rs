@@ -13,6 +13,7 @@
 
 use crate::bindings;
 use crate::hvc::mrs;
+use crate::refusal::Reason;
 use core::sync::atomic::{AtomicU32, Ordering};
 use kernel::prelude::*;
 
@@ -45,19 +46,14 @@ impl Refusal {
     ];
 
     /// The reason, for the log.
-    pub(crate) fn text(self) -> &'static str {
+    pub(crate) fn reason(self) -> Reason {
         match self {
-            Refusal::NoGicv3 => "the interrupt controller is not a GICv3 or later",
-            Refusal::NoSplitEoi => {
-                "the kernel's GIC driver does not split end and deactivation of an interrupt"
-            }
-            Refusal::NoMaintenance => "the device tree has no maintenance interrupt of the GIC",
-            Refusal::NoTimer => "the device tree lacks the virtual or the EL2 timer's interrupt",
-            Refusal::Taken => {
-                "another driver uses the virtual timer's, the EL2 timer's or the \
-                               GIC's maintenance interrupt"
-            }
-            Refusal::NoHotplug => "the kernel has no place for a CPU hotplug callback",
+            Refusal::NoGicv3 => Reason::NoGicv3,
+            Refusal::NoSplitEoi => Reason::NoSplitEoi,
+            Refusal::NoMaintenance => Reason::NoMaintenance,
+            Refusal::NoTimer => Reason::NoTimer,
+            Refusal::Taken => Reason::Taken,
+            Refusal::NoHotplug => Reason::NoHotplug,
         }
     }
 }

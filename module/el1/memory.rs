@@ -103,7 +103,7 @@ impl El2Memory {
     }
 
     /// Leaves nothing of EL2's in pages that go back to the kernel.
-    pub(crate) fn scrub(&mut self) {
+    pub(crate) fn scrub(&self) {
         let wipe = |pages: &Pages| {
             // SAFETY: the pages are ours again, and nobody else has them.
             unsafe { core::ptr::write_bytes(pages.virt, 0, pages.bytes()) };
@@ -223,10 +223,10 @@ fn fill_ram(params: &mut BootParams) -> Result<(), Refusal> {
     // SAFETY: `add` gets `params` while nothing else uses it.
     let full = unsafe { bindings::mvirt_walk_ram(Some(add), arg.cast()) };
     if full == -1 {
-        return Err(Refusal::Ram("RAM is in more ranges than EL2 keeps (64)"));
+        return Err(Refusal::RamRanges);
     }
     if params.nr_ram == 0 {
-        return Err(Refusal::Ram("the kernel knows no System RAM"));
+        return Err(Refusal::NoRam);
     }
     Ok(())
 }
@@ -241,7 +241,7 @@ fn fill_meta(params: &mut BootParams) -> Result<KVec<Pages>, Refusal> {
     let mut chunks = KVec::new();
     while left > 0 {
         if chunks.len() == MAX_META_CHUNKS {
-            return Err(Refusal::Ram("there is more RAM than EL2 has metadata for"));
+            return Err(Refusal::TooMuchRam);
         }
         let size = left.min(META_CHUNK);
         let pages = Pages::new(size as usize)?;

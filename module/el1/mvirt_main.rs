@@ -2,6 +2,7 @@
 //! The Linux module: takes EL2 at load and offers it at /dev/mvirt.
 //!
 //! * `abi`      the contract with the EL2 image
+//! * `refusal`  the words of refusals, which `mvirt doctor` shares
 //! * `bindings` what bindgen made of `bindings.h`
 //! * `probe`    can this machine be taken over, and if not, why
 //! * `memory`   what EL2 lives in
@@ -41,6 +42,9 @@ mod pin;
 mod pool;
 mod probe;
 mod reglist;
+#[allow(dead_code, unreachable_pub)]
+#[path = "../abi/refusal.rs"]
+mod refusal;
 mod regs;
 mod report;
 mod routes;

@@ -4,9 +4,11 @@
 //! Nothing here changes anything. The order matters: CurrentEL is read before any HVC, since a
 //! kernel at EL2 has its own handler there and oopses.
 
-use crate::abi::{Call, CpuRefusal, Error, HASH};
+use crate::abi::{Call, CpuRefusal, Error, HASH, MAX_CPUS, MAX_RAM_RANGES};
 use crate::bindings;
 use crate::hvc::{mrs, El2, HVC_STUB_ERR};
+use crate::refusal::Reason;
+use core::fmt::Display;
 use kernel::fmt;
 use kernel::prelude::*;
 
@@ -45,8 +47,12 @@ pub(crate) enum Refusal {
     TooManyCpus(u32),
     /// A CPU's MPIDR is not in the device tree.
     NoMpidr(u32),
-    /// RAM that EL2 cannot address or in too many ranges.
-    Ram(&'static str),
+    /// RAM is in too many ranges.
+    RamRanges,
+    /// No RAM is known.
+    NoRam,
+    /// More RAM than there is metadata for.
+    TooMuchRam,
     /// An allocation failed.
     NoMemory(usize),
     /// The kernel refused a step of the module's own set-up.
@@ -56,100 +62,57 @@ pub(crate) enum Refusal {
 }
 
 impl fmt::Display for Refusal {
-    /// The cause; what mends it.
+    /// The cause; what mends it. The words are those of `module/abi/refusal.rs`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use Refusal::*;
+        let mut say = |reason: Reason, values: &[&dyn Display]| reason.with(values).fmt(f);
+        let page_kib = kernel::page::PAGE_SIZE / 1024;
         match *self {
-            KernelAtEl2 => f.write_str(
-                "the kernel itself runs at EL2 (VHE); boot with id_aa64mmfr1.vh=0, and \
-                 kvm-arm.mode=none if KVM is built in",
+            Refusal::KernelAtEl2 => say(Reason::KernelAtEl2, &[]),
+            Refusal::NoEl2 => say(Reason::NoEl2, &[]),
+            Refusal::EnteredAtEl1 => say(Reason::EnteredAtEl1, &[]),
+            Refusal::NoPsci => say(Reason::NoPsci, &[]),
+            Refusal::SpinTable(cpu) => say(Reason::SpinTable, &[&cpu]),
+            Refusal::OldPsci => say(Reason::OldPsci, &[]),
+            Refusal::ConduitNotSmc => say(Reason::ConduitNotSmc, &[]),
+            Refusal::KvmOwnsEl2 => say(Reason::KvmOwnsEl2, &[]),
+            Refusal::AlreadyOwned => say(Reason::AlreadyOwned, &[]),
+            Refusal::OtherHypervisor(x0) => {
+                say(Reason::OtherHypervisor, &[&format_args!("{x0:#x}")])
+            }
+            Refusal::PageSize(shift) => {
+                say(Reason::PageSize, &[&((1u64 << shift) / 1024), &page_kib])
+            }
+            Refusal::AbiMismatch(hash) => say(
+                Reason::AbiMismatch,
+                &[&format_args!("{hash:#018x}"), &format_args!("{HASH:#018x}")],
             ),
-            NoEl2 => f.write_str(
-                "this CPU has no EL2, or another hypervisor hides it; the machine must provide EL2 \
-                 (QEMU: -machine virtualization=on)",
-            ),
-            EnteredAtEl1 => f.write_str(
-                "the kernel was entered at EL1; the boot loader or firmware must enter it at EL2",
-            ),
-            NoPsci => f.write_str(
-                "no PSCI in the device tree; the firmware must implement PSCI 0.2 or later",
-            ),
-            SpinTable(cpu) => write!(
-                f,
-                "CPU {cpu} starts from a spin-table; the firmware must start CPUs by PSCI 0.2 or later",
-            ),
-            OldPsci => f.write_str(
-                "the firmware's PSCI is older than 0.2; update the firmware to PSCI 0.2 or later",
-            ),
-            ConduitNotSmc => f.write_str(
-                "the PSCI conduit is not SMC, so a hypervisor is below this kernel; boot without it",
-            ),
-            KvmOwnsEl2 => f.write_str(
-                "this kernel's KVM has taken EL2; boot with kvm-arm.mode=none or without CONFIG_KVM",
-            ),
-            AlreadyOwned => f.write_str("mvirt owns EL2 already; restart the machine to load another"),
-            OtherHypervisor(x0) => write!(
-                f,
-                "another hypervisor has the EL2 vectors (HVC answered {x0:#x}); boot without it",
-            ),
-            PageSize(shift) => write!(
-                f,
-                "the EL2 image is for {} KiB pages, the kernel has {}; rebuild the module for a kernel with \
-                 CONFIG_ARM64_4K_PAGES or CONFIG_ARM64_16K_PAGES, which are served",
-                (1u64 << shift) / 1024,
-                kernel::page::PAGE_SIZE / 1024,
-            ),
-            AbiMismatch(hash) => write!(
-                f,
-                "the EL2 image has ABI hash {hash:#018x}, the module {HASH:#018x}; rebuild the module",
-            ),
-            Cpu(cpu, midr, why) => {
-                write!(f, "CPU {cpu} (MIDR {midr:#010x}) ")?;
+            Refusal::Cpu(cpu, midr, why) => {
+                let midr = Midr(midr);
                 match why {
-                    CpuRefusal::Erratum(number) => write!(
-                        f,
-                        "has erratum {number}, which EL2 cannot work around; use a later revision of \
-                         this core (Documentation/errata.rst)",
-                    ),
-                    CpuRefusal::Granule => write!(
-                        f,
-                        "has no pages of {} KiB at EL2 or stage 2; use a kernel with other pages",
-                        kernel::page::PAGE_SIZE / 1024,
-                    ),
-                    CpuRefusal::PaRange => f.write_str(
-                        "has a size of physical addresses that EL2 does not know; report its \
-                         ID_AA64MMFR0_EL1",
-                    ),
+                    CpuRefusal::Erratum(number) => say(Reason::CpuErratum, &[&cpu, &midr, &number]),
+                    CpuRefusal::Granule => say(Reason::CpuGranule, &[&cpu, &midr, &page_kib]),
+                    CpuRefusal::PaRange => say(Reason::CpuPaRange, &[&cpu, &midr]),
                 }
             }
-            Entry(cpu, e) => write!(
-                f,
-                "CPU {cpu} did not come to EL2 ({e:?}); report it with this log",
-            ),
-            TooManyCpus(n) => write!(
-                f,
-                "{n} possible CPUs, {} are served; boot with nr_cpus={}",
-                crate::abi::MAX_CPUS,
-                crate::abi::MAX_CPUS,
-            ),
-            NoMpidr(cpu) => write!(
-                f,
-                "CPU {cpu} has no reg in the device tree; the firmware must describe each CPU",
-            ),
-            Ram(what) => write!(f, "{what}; report this machine's /proc/iomem"),
-            NoMemory(size) => write!(
-                f,
-                "{} KiB of contiguous memory were not to be had; load the module earlier in boot",
-                size / 1024,
-            ),
-            Setup(step, e) => write!(
-                f,
-                "the kernel refused {step} (errno {}); free memory, or the name mvirt, and load the \
-                 module again",
-                -e.to_errno(),
-            ),
-            Step(step, e) => write!(f, "EL2 refused {step} ({e:?}); report it with this log"),
+            Refusal::Entry(cpu, e) => say(Reason::Entry, &[&cpu, &format_args!("{e:?}")]),
+            Refusal::TooManyCpus(n) => say(Reason::TooManyCpus, &[&n, &MAX_CPUS, &MAX_CPUS]),
+            Refusal::NoMpidr(cpu) => say(Reason::NoMpidr, &[&cpu]),
+            Refusal::RamRanges => say(Reason::RamRanges, &[&MAX_RAM_RANGES]),
+            Refusal::NoRam => say(Reason::NoRam, &[]),
+            Refusal::TooMuchRam => say(Reason::TooMuchRam, &[]),
+            Refusal::NoMemory(size) => say(Reason::NoMemory, &[&(size / 1024)]),
+            Refusal::Setup(step, e) => say(Reason::Setup, &[&step, &-e.to_errno()]),
+            Refusal::Step(step, e) => say(Reason::Step, &[&step, &format_args!("{e:?}")]),
         }
+    }
+}
+
+/// MIDR_EL1 as the kernel prints it.
+struct Midr(u64);
+
+impl Display for Midr {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{:#010x}", self.0)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::irq;
 use crate::irqfd::Irqfds;
 use crate::lock::RwLock;
 use crate::pool;
+use crate::refusal::Reason;
 use crate::slots::Slots;
 use crate::vcpu::Vcpu;
 use core::ptr::null_mut;
@@ -108,10 +109,10 @@ pub(crate) fn max_ipa_bits() -> u32 {
 }
 
 /// One line in the log, the first time.
-fn no_vms(why: &str) -> Error {
+fn no_vms(why: Reason) -> Error {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !TOLD.swap(true, Ordering::Relaxed) {
-        pr_warn!("no virtual machines on this machine: {}\n", why);
+        pr_warn!("no virtual machines on this machine: {}\n", why.with(&[]));
     }
     // EOPNOTSUPP
     abi::Error::NotSupported.into()
@@ -130,7 +131,7 @@ pub(crate) fn create(kind: usize) -> Result<isize> {
         return Err(EINVAL);
     }
     if let Some(refusal) = irq::refusal() {
-        return Err(no_vms(refusal.text()));
+        return Err(no_vms(refusal.reason()));
     }
     let protected = kind & TYPE_PROTECTED != 0;
     let vm = Vm::new(protected, ipa_bits)?;
@@ -168,10 +169,7 @@ impl Vm {
         let handle = match made {
             Ok([handle, ..]) => handle,
             Err(e) if e == abi::Error::NotSupported.into() => {
-                return Err(no_vms(
-                    "EL2 cannot switch worlds here (HCR_EL2.E2H cannot be 0, or the GIC has no \
-                     System registers)",
-                ));
+                return Err(no_vms(Reason::NoWorldSwitch));
             }
             Err(e) => return Err(e),
         };

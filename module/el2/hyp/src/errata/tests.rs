@@ -313,6 +313,31 @@ fn refusals() {
     assert_eq!(c1_pro(0x00, 0, 0), None, "no SME, no erratum");
 }
 
+/// What `mvirt doctor` knows of refusals is what is refused.
+#[test]
+fn refusals_are_those_that_user_space_is_told() {
+    use mvirt_abi::refusal::{RefusedErratum, REFUSED_ERRATA};
+    let rows: Vec<_> = ROWS
+        .iter()
+        .filter_map(|row| match row.verdict {
+            Verdict::Refused(Refused::EarlyDvmSync) => {
+                let core = midr(row.core, 0);
+                Some(RefusedErratum {
+                    erratum: row.erratum,
+                    implementer: bits(core, 24, 8) as u32,
+                    part: bits(core, 4, 12) as u32,
+                    first: row.first.into(),
+                    last: row.last.into(),
+                    sme: true,
+                    revidr_mends_last: row.last == 0x12,
+                })
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(rows, REFUSED_ERRATA);
+}
+
 fn revision_range(row: &Row) -> String {
     let name = |r: u8| match row.core {
         // Qualcomm's numbering: variant and revision as hexadecimal digits.
