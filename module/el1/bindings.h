@@ -6,6 +6,7 @@
 #include <linux/panic_notifier.h>
 #include <mvirt.h>
 #include "glue.h"
+#include "handover.h"
 #include "vm.h"
 
 /* bindgen evaluates constants, not macros with a cast or a sizeof in them. */

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 //! /dev/mvirt: the contract of `uapi/mvirt.h`, ioctl by ioctl.
 //!
-//! Root only (mode 0600, which misc devices have unless told otherwise).
+//! Root only (mode 0600).
 //!
-//! Why unsafe: a structure of the contract is copied as bytes.
+//! Why unsafe: the kernel calls through C, and a structure of the contract is copied as bytes.
 
 use crate::abi::{Caller, Stat, HASH};
 use crate::bindings;
 use crate::caps;
+use crate::files::answer;
 use crate::hvc::El2;
 use crate::takeover;
 use crate::vm;
 use core::mem::{offset_of, size_of};
-use kernel::fs::File;
+use kernel::error::to_result;
+use kernel::ffi::{c_int, c_long, c_uint, c_ulong};
 use kernel::ioctl::{_IO, _IOC_SIZE};
-use kernel::miscdevice::{MiscDevice, MiscDeviceRegistration};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::uaccess::{UserPtr, UserSlice};
@@ -29,54 +30,51 @@ const COUNTERS: usize = offset_of!(bindings::mvirt_info, cpus_active);
 const _: () = assert!(COUNTERS + 8 * Stat::ALL.len() == size_of::<bindings::mvirt_info>());
 const _: () = assert!(size_of::<bindings::mvirt_info>() >= bindings::MVIRT_INFO_SIZE_VER1 as usize);
 
-/// An open /dev/mvirt. While one is open the module stays loaded: misc devices of 6.18's kernel
-/// crate do not see to that themselves.
-pub(crate) struct Device {
-    _module: ModuleRef,
-}
+/// The device, until dropped. An open file of it holds the module.
+pub(crate) struct Device;
 
-/// A reference to this module.
-struct ModuleRef;
-
-impl ModuleRef {
-    fn get() -> Result<ModuleRef> {
-        // SAFETY: takes a reference to this module, or fails while it is going away.
-        if unsafe { bindings::mvirt_get_module() } {
-            Ok(ModuleRef)
-        } else {
-            Err(ENODEV)
-        }
+impl Device {
+    /// Registers it. Until the host is under EL2 it cannot be opened.
+    pub(crate) fn new() -> Result<Device> {
+        // SAFETY: what is called lives as long as the module, which each file holds.
+        to_result(unsafe { bindings::mvirt_device_add() })?;
+        Ok(Device)
     }
 }
 
-impl Drop for ModuleRef {
+impl Drop for Device {
     fn drop(&mut self) {
-        // SAFETY: gives back the reference that `get` took.
-        unsafe { bindings::mvirt_put_module() };
+        // SAFETY: registered in `new`.
+        unsafe { bindings::mvirt_device_remove() };
     }
 }
 
-#[vtable]
-impl MiscDevice for Device {
-    type Ptr = KBox<Device>;
+/// # Safety
+///
+/// Called by `glue_handover.c` alone, for a file that is being opened.
+#[no_mangle]
+unsafe extern "C" fn mvirt_rs_device_open() -> c_int {
+    takeover::host().map_or(ENODEV.to_errno(), |_| 0)
+}
 
-    fn open(_file: &File, _misc: &MiscDeviceRegistration<Self>) -> Result<KBox<Device>> {
-        let _module = ModuleRef::get()?;
-        takeover::host().ok_or(ENODEV)?;
-        Ok(KBox::new(Device { _module }, GFP_KERNEL)?)
-    }
+/// # Safety
+///
+/// Called by `glue_handover.c` alone, for an open file.
+#[no_mangle]
+unsafe extern "C" fn mvirt_rs_device_ioctl(cmd: c_uint, arg: c_ulong) -> c_long {
+    answer(ioctl(cmd, arg as usize))
+}
 
-    fn ioctl(_device: &Device, _file: &File, cmd: u32, arg: usize) -> Result<isize> {
-        match u64::from(cmd) {
-            bindings::NR_KVM_GET_API_VERSION => {
-                no_argument(arg, bindings::KVM_API_VERSION as isize)
-            }
-            bindings::NR_KVM_CHECK_EXTENSION => Ok(caps::check(None, arg)),
-            bindings::NR_KVM_GET_VCPU_MMAP_SIZE => no_argument(arg, PAGE_SIZE as isize),
-            bindings::NR_KVM_CREATE_VM => vm::create(arg),
-            MVIRT_GET_INFO => get_info(arg),
-            _ => Err(ENOTTY),
-        }
+fn ioctl(cmd: u32, arg: usize) -> Result<isize> {
+    // Gone when the kernel is on its way into another one.
+    takeover::host().ok_or(ENODEV)?;
+    match u64::from(cmd) {
+        bindings::NR_KVM_GET_API_VERSION => no_argument(arg, bindings::KVM_API_VERSION as isize),
+        bindings::NR_KVM_CHECK_EXTENSION => Ok(caps::check(None, arg)),
+        bindings::NR_KVM_GET_VCPU_MMAP_SIZE => no_argument(arg, PAGE_SIZE as isize),
+        bindings::NR_KVM_CREATE_VM => vm::create(arg),
+        MVIRT_GET_INFO => get_info(arg),
+        _ => Err(ENOTTY),
     }
 }
 

@@ -95,7 +95,8 @@ impl NewFile {
     }
 }
 
-fn answer(result: Result<isize>) -> c_long {
+/// What an ioctl returns to C.
+pub(crate) fn answer(result: Result<isize>) -> c_long {
     match result {
         Ok(value) => value,
         Err(e) => e.to_errno() as c_long,

@@ -190,13 +190,3 @@ void mvirt_hold_module(void)
 {
 	__module_get(THIS_MODULE);
 }
-
-bool mvirt_get_module(void)
-{
-	return try_module_get(THIS_MODULE);
-}
-
-void mvirt_put_module(void)
-{
-	module_put(THIS_MODULE);
-}

@@ -44,8 +44,5 @@ int mvirt_walk_ram(int (*fn)(u64 start, u64 size, void *arg), void *arg);
 
 /* Keeps this module loaded from now on. */
 void mvirt_hold_module(void);
-/* A reference to this module: false while it is going away. */
-bool mvirt_get_module(void);
-void mvirt_put_module(void);
 
 #endif

@@ -17,6 +17,7 @@
 //! * `pool`     pages for EL2
 //! * `files`, `lock`, `user`  what the kernel crate does not wrap
 //! * `regs`     debugfs: EL2's registers, CPU by CPU
+//! * `handover` kexec and hibernation
 //! * `report`   the panic notifier that shows what EL2 left behind
 
 use kernel::prelude::*;
@@ -30,6 +31,7 @@ mod device;
 mod eventfd;
 mod fault;
 mod files;
+mod handover;
 mod hvc;
 mod ioeventfd;
 mod irq;
@@ -59,8 +61,6 @@ mod vgic_device;
 mod vm;
 mod vm_ioctl;
 
-use kernel::miscdevice::{MiscDeviceOptions, MiscDeviceRegistration};
-
 module! {
     type: Mvirt,
     name: "mvirt",
@@ -69,13 +69,15 @@ module! {
     license: "GPL",
 }
 
-/// The loaded module. Fields are dropped in this order: the device goes first, EL2 last.
+/// The loaded module. Fields are dropped in this order: the device goes first, then EL2, and last what
+/// tells of kexec and hibernation, which matter while EL2 is ours.
 struct Mvirt {
-    _device: Pin<KBox<MiscDeviceRegistration<device::Device>>>,
+    _device: device::Device,
     _registers: regs::Registers,
     _report: report::Notifier,
     _ppis: irq::Ppis,
     _host: takeover::Host,
+    _handover: handover::Handover,
 }
 
 /// One line in the log for each refusal: the cause, and what mends it.
@@ -96,19 +98,26 @@ impl kernel::Module for Mvirt {
         let report = report::Notifier::new().map_err(setup("the panic notifier"))?;
         let registers = regs::Registers::new().map_err(setup("debugfs"))?;
         pool::init();
+        takeover::init();
+        let handover = handover::Handover::new().map_err(setup("the notifiers"))?;
         let mut ppis = irq::Ppis::new();
-        let options = MiscDeviceOptions {
-            name: kernel::c_str!("mvirt"),
+        let device = device::Device::new().map_err(setup("/dev/mvirt"))?;
+        let host = match takeover::Host::new(&mut ppis) {
+            Ok(host) => host,
+            Err(refusal) => {
+                drop(device);
+                // SAFETY: the device is gone, and nothing else of ours gives out references.
+                unsafe { bindings::mvirt_wait_for_openers() };
+                return Err(refused(refusal));
+            }
         };
-        let device = KBox::pin_init(MiscDeviceRegistration::register(options), GFP_KERNEL)
-            .map_err(setup("/dev/mvirt"))?;
-        let host = takeover::Host::new(&mut ppis).map_err(refused)?;
         Ok(Mvirt {
             _device: device,
             _registers: registers,
             _report: report,
             _ppis: ppis,
             _host: host,
+            _handover: handover,
         })
     }
 }

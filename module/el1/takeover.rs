@@ -18,11 +18,32 @@ use crate::bindings;
 use crate::hvc::{mrs, soft_restart, El2};
 use crate::irq::Ppis;
 use crate::memory::{image, El2Memory};
+use crate::pool;
 use crate::probe::{possible_cpus, Refusal};
 use core::mem::size_of;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use kernel::ffi::c_void;
+use kernel::fmt;
 use kernel::prelude::*;
+use kernel::sync::global_lock;
+
+global_lock! {
+    // SAFETY: `init` is called before there is a host.
+    unsafe(uninit) static LIFE: Mutex<Life> = Life { left: false };
+}
+
+/// What [`LIFE`] guards, beside taking EL2 and giving it back: both are done with the lock held, which
+/// comes before all others of the module.
+struct Life {
+    /// The kernel is leaving the machine to another one: EL2 is not taken any more.
+    left: bool,
+}
+
+/// To be called once, when the module is loaded.
+pub(crate) fn init() {
+    // SAFETY: called once.
+    unsafe { LIFE.init() };
+}
 
 /// A host that runs under EL2.
 pub(crate) struct TakenOver {
@@ -53,10 +74,11 @@ pub(crate) struct Host(KBox<TakenOver>);
 
 static HOST: AtomicPtr<TakenOver> = AtomicPtr::new(core::ptr::null_mut());
 
-/// The host under EL2, once it is.
+/// The host under EL2, once it is and until EL2 is given back.
 ///
 /// The device, the notifier and the debugfs files, which call this, are gone before `Host` is
-/// dropped (field order of `Mvirt`), so the reference lives long enough for each of them.
+/// dropped (field order of `Mvirt`), so the reference lives long enough for each of them. [`leave`]
+/// drops nothing.
 pub(crate) fn host() -> Option<&'static TakenOver> {
     let ptr = HOST.load(Ordering::Acquire);
     // SAFETY: by the invariant of `Host` and the order of drops above.
@@ -68,6 +90,10 @@ impl Host {
     pub(crate) fn new(ppis: &mut Ppis) -> Result<Host, Refusal> {
         let no_memory = |_| Refusal::NoMemory(size_of::<TakenOver>());
         let place = KBox::<TakenOver>::new_uninit(GFP_KERNEL).map_err(no_memory)?;
+        let life = LIFE.lock();
+        if life.left {
+            return Err(Refusal::Setup("a take-over on the way into kexec", EBUSY));
+        }
         let taken = take_over()?;
         pr_info!(
             "host runs under EL2: {} CPUs possible, {} KiB taken, {} us\n",
@@ -98,26 +124,65 @@ impl Host {
 impl Drop for Host {
     /// Only reached if unloading was allowed: else the module holds itself.
     fn drop(&mut self) {
+        let _life = LIFE.lock();
+        if let Err(why) = self.0.release() {
+            pr_err!("{}; its memory stays taken\n", why);
+            self.0.memory.forget();
+        }
         HOST.store(core::ptr::null_mut(), Ordering::Release);
+    }
+}
+
+/// Why EL2 is not given back.
+pub(crate) struct Kept(Error);
+
+impl fmt::Display for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Error::Perm => {
+                f.write_str("EL2 is kept, since mvirt was loaded without allow_release=1")
+            }
+            Error::Busy => f.write_str("EL2 is kept, since there are virtual machines"),
+            other => write!(f, "EL2 refused to be released ({other:?})"),
+        }
+    }
+}
+
+impl TakenOver {
+    /// Gives EL2 back to the kernel's stub, on each CPU that is online or on none, and scrubs what EL2
+    /// had. The others had their EL2 from the firmware and get it there anew.
+    ///
+    /// With [`LIFE`] held. Done twice, the second time finds the stub and does nothing.
+    fn release(&self) -> Result<(), Kept> {
+        pool::reclaim();
         // SAFETY: taken and released in pairs.
         unsafe { bindings::mvirt_hold_cpus() };
         let released = release_cpus();
         // SAFETY: locked above.
         unsafe { bindings::mvirt_free_cpus() };
-        match released {
-            Ok(()) => {
-                self.0.memory.scrub();
-                pr_info!("EL2 is given back to the kernel's stub\n");
-            }
-            Err(e) => {
-                pr_err!(
-                    "EL2 refused to be released ({:?}); its memory stays taken\n",
-                    e
-                );
-                self.0.memory.forget();
-            }
-        }
+        released.map_err(Kept)?;
+        self.memory.scrub();
+        pr_info!("EL2 is given back to the kernel's stub\n");
+        Ok(())
     }
+}
+
+/// Gives EL2 back, since the kernel leaves the machine to another one. The memory is scrubbed and not
+/// freed: nobody needs it any more. Where there is no EL2 of ours, nothing is done.
+pub(crate) fn leave() -> Result<(), Kept> {
+    let mut life = LIFE.lock();
+    life.left = true;
+    if let Some(host) = host() {
+        host.release()?;
+        HOST.store(core::ptr::null_mut(), Ordering::Release);
+    }
+    Ok(())
+}
+
+/// EL2 is ours. Waits for a take-over that is under way.
+pub(crate) fn is_in_force() -> bool {
+    let _life = LIFE.lock();
+    host().is_some()
 }
 
 /// EL2's index of a possible CPU.

@@ -31,9 +31,15 @@ use crate::{boot, firmware, guest, machine, report};
 /// All that EL2 knows of memory.
 struct State {
     memory: Option<Memory<'static, Page>>,
+    /// A CPU was released after finalise: the host on it is under no stage 2. Nothing is given to EL2
+    /// or to a guest any more, until the others are released too.
+    released: bool,
 }
 
-static MEMORY: SpinLock<State> = SpinLock::new(State { memory: None });
+static MEMORY: SpinLock<State> = SpinLock::new(State {
+    memory: None,
+    released: false,
+});
 
 /// The host is no longer trusted. Set once, under `MEMORY`, and never cleared: so the calls about VMs
 /// need not take the lock for it, which all CPUs would queue for at each run of a vCPU.
@@ -77,7 +83,9 @@ fn answer(frame: &mut Frame, call: Call) {
         return;
     }
     let finalised = FINALISED.load(Ordering::Acquire);
+    let released = state.as_ref().is_some_and(|state| state.released);
     let phase_ok = match call.phase() {
+        _ if released => matches!(call, Call::Release | Call::Version),
         mvirt_abi::Phase::Any => true,
         // With the lock held: nobody finalises meanwhile.
         mvirt_abi::Phase::Setup => state.is_some() && !finalised,
@@ -110,6 +118,19 @@ pub fn with_memory<R>(
 ) -> Result<R, Error> {
     let mut state = MEMORY.lock();
     if BROKEN.load(Ordering::Acquire) {
+        return Err(Error::NoCall);
+    }
+    let memory = state.memory.as_mut().ok_or(Error::NoCall)?;
+    f(memory, &mut Physical::linear())
+}
+
+/// As [`with_memory`], to make a guest: not once a CPU was released. What concerns a guest that there
+/// is needs no such question, because a release does.
+pub fn with_memory_in_force<R>(
+    f: impl FnOnce(&mut Memory<'static, Page>, &mut Physical) -> Result<R, Error>,
+) -> Result<R, Error> {
+    let mut state = MEMORY.lock();
+    if BROKEN.load(Ordering::Acquire) || state.released {
         return Err(Error::NoCall);
     }
     let memory = state.memory.as_mut().ok_or(Error::NoCall)?;
@@ -247,6 +268,7 @@ impl Handler for Calls {
         if memory.shared_pages() > 1 || memory.donated_pages() > 0 || memory.guests() > 0 {
             return Err(Error::Busy);
         }
+        self.state()?.released = true;
         Ok(NONE)
     }
 

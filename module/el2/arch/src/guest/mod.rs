@@ -39,7 +39,7 @@ use mvirt_hyp::vm::user::View;
 use mvirt_hyp::vm::vcpu::Vcpu;
 use mvirt_hyp::vm::{Phase, Vm};
 
-use crate::calls::with_memory;
+use crate::calls::{with_memory, with_memory_in_force};
 use crate::cpu::{icc_sre, id_regs, PerCpu};
 use crate::entropy;
 use crate::layout::LINEAR_BASE;
@@ -183,12 +183,12 @@ fn make(n: usize, protected: bool, ipa_bits: u32) -> Result<&'static mut Vm<'sta
         page_give(routes);
         page_give(spis);
     })?;
-    let regime = with_memory(|memory, m| memory.guest_create(m, n, protected, ipa_bits))
+    let regime = with_memory_in_force(|memory, m| memory.guest_create(m, n, protected, ipa_bits))
         .inspect_err(|_| {
-            page_give(page);
-            page_give(routes);
-            page_give(spis);
-        })?;
+        page_give(page);
+        page_give(routes);
+        page_give(spis);
+    })?;
     // The guest's virtual counter starts at 0.
     let cntvoff = read_sysreg!("cntpct_el0");
     let vgic = Vgic::new(
