@@ -8,6 +8,7 @@
 mod commands;
 mod device;
 mod devices;
+mod doctor;
 mod error;
 mod run;
 mod sys;
@@ -40,6 +41,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Doctor(commands::doctor::Args),
     Info(commands::info::Args),
     Run(Box<commands::run::Args>),
 }
@@ -57,6 +59,7 @@ fn long_version() -> String {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Doctor(args) => commands::doctor::run(&args, &cli.device),
         Command::Info(args) => commands::info::run(&args, &cli.device).map(|()| 0),
         Command::Run(args) => commands::run::run(*args, cli.device),
     };

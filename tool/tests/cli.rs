@@ -69,6 +69,49 @@ fn what_run_cannot_be_told_names_the_option_and_the_reason() {
     assert!(text(&output.stderr).contains("--kernel <FILE>"));
 }
 
+#[test]
+fn doctor_of_nothing_says_no_to_both_readers() {
+    let root = ["doctor", "--root", "/nonexistent"];
+    let output = mvirt(&root);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stderr.is_empty());
+    let said = text(&output.stdout);
+    assert!(
+        said.contains("no  PSCI       no PSCI in the device tree"),
+        "{said}"
+    );
+    assert!(
+        said.contains("               -> the firmware must describe"),
+        "{said}"
+    );
+    assert!(said.contains("\nmvirt cannot run here: "), "{said}");
+    assert!(!said.contains('\x1b'), "colours on what is no terminal");
+
+    let output = mvirt(&[&root[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(json["verdict"], "cannot");
+    let checks = json["checks"].as_array().expect("an array");
+    let psci = checks
+        .iter()
+        .find(|check| check["check"] == "PSCI")
+        .expect("PSCI");
+    assert_eq!(psci["result"], "no");
+    assert_eq!(psci["refusals"], serde_json::json!(["NoPsci"]));
+    assert_eq!(psci["decides"], true);
+    for key in ["found", "remedy"] {
+        assert!(psci[key].is_string(), "{psci}");
+    }
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+#[test]
+fn doctor_knows_another_machine() {
+    let output = mvirt(&["doctor"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("this is no arm64 machine"));
+}
+
 #[cfg(not(target_arch = "aarch64"))]
 #[test]
 fn guests_need_arm64() {
