@@ -105,7 +105,7 @@ done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x 
 
 # Machines that run guests have one more archive behind the initramfs; the others would only unpack
 # it in vain. The kernel takes several, one after the other.
-if grep -qE '^(guest-|secret )' <<<"$planned"; then
+if grep -qE '^(guest-|secret |release +k)' <<<"$planned"; then
 	"$root/scripts/rootfs.sh" --init "$root/selftests/guest-boot/guest.sh" --output "$out/guest.gz"
 	build_secret_guest "$out"
 	"$root/scripts/rootfs.sh" --output "$out/guest-files.gz" \
