@@ -216,3 +216,34 @@ fn a_pulse_is_an_edge_and_no_level() {
     assert_eq!(vgic.set_line(0, 41, LINE_PULSE), Ok(0));
     assert_eq!(goes_in_with(&mut vgic, &mut iface), 1);
 }
+
+/// Another vCPU writes ICACTIVER while the owner has the interrupt in a list register.
+#[test]
+fn an_end_from_elsewhere_is_told_when_the_owner_comes_out() {
+    let (mut vgic, mut iface) = open();
+    vgic.set_resampled(40, 1).unwrap();
+    raise_and_take(&mut vgic, &mut iface, 40);
+    assert_eq!(write(&mut vgic, 0x384, 1 << 8), 1);
+    assert_eq!(vgic.sync(0, &mut iface), WAKE_ENDED);
+    assert_eq!(vgic.take_ended(), (32, 1 << 8));
+    assert_eq!(goes_in_with(&mut vgic, &mut iface), 0);
+}
+
+/// With EOImode 0 the guest ends what is in no list register: ICH_HCR_EL2.EOIcount.
+#[test]
+fn an_end_that_is_counted_is_told() {
+    let (mut vgic, mut iface) = open();
+    let one = Hardware::from_vtr(vtr(1));
+    vgic.set_resampled(40, 1).unwrap();
+    write(&mut vgic, 0x400 + 40, 0x80);
+    raise_and_take(&mut vgic, &mut iface, 40);
+    assert_eq!(vgic.sync(0, &mut iface), 0);
+    assert_eq!(vgic.set_line(0, 41, 1), Ok(1));
+    vgic.flush(0, &mut iface, &one);
+    assert_eq!(iface.lr[0] & 0x3ff, 41);
+    // It takes and ends 41, and then ends 40.
+    iface.lr[0] &= !PENDING;
+    iface.hcr |= 1 << 27;
+    assert_eq!(vgic.sync(0, &mut iface), WAKE_ENDED);
+    assert_eq!(vgic.take_ended(), (32, 1 << 8));
+}
