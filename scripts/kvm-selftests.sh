@@ -36,7 +36,7 @@ kernel=(--version "$version" --variant "$variant")
 kdir=$("$root/scripts/kernel.sh" "${kernel[@]}")
 source=$(KDIR='' "$root/scripts/kernel.sh" --version 7.3.4 --source)
 out=$root/build/kvm-selftests
-mkdir -p "$out/bin" "$root/build/logs" "$root/build/results"
+mkdir -p "$out/bin" "$out/tools" "$root/build/logs" "$root/build/results"
 locked "kvm-selftests-$(sha256sum <<<"$out" | cut -c1-10)"
 
 # NAME<tab>SECONDS<tab>ARGUMENTS<tab>pass|REASON, without comments.
