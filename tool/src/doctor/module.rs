@@ -40,12 +40,12 @@ pub fn log(log: &Log, runs: bool) -> Vec<Finding> {
         starts.iter().any(|start| line.starts_with(start))
     };
     let mut findings = Vec::new();
-    match ours.clone().filter(is_about_loading).last() {
+    match ours.clone().filter(is_about_loading).next_back() {
         Some(line) => findings.push(loading(line, runs)),
         None => findings.push(Finding::ok(LOG, "nothing of mvirt's").aside()),
     }
     let vms = "no virtual machines on this machine: ";
-    if let Some(line) = ours.filter_map(|line| line.strip_prefix(vms)).last() {
+    if let Some(line) = ours.filter_map(|line| line.strip_prefix(vms)).next_back() {
         findings.push(said(line));
     }
     findings

@@ -386,7 +386,8 @@ fn who_is_not_root_gets_an_answer() {
 
 #[test]
 fn kernels_that_take_no_module() {
-    let cases: [(&str, fn(&Machine)); 5] = [
+    type Change = fn(&Machine);
+    let cases: [(&str, Change); 5] = [
         ("kernel.modules_disabled", |m| {
             m.write("proc/sys/kernel/modules_disabled", "1\n")
         }),

@@ -277,7 +277,10 @@ impl Vgic<'_> {
             let intid = (value & lr::INTID) as u32;
             if let Some(irq) = self.irq(vcpu, intid) {
                 let mut folded = irq.folded(value & lr::PENDING != 0, value & lr::ACTIVE != 0);
-                if value & lr::PENDING == 0 && !folded.has(flag::ACTIVE) {
+                // Without EOI the line was low when it was put there, and who raised it since made the
+                // vCPU come out for that: what it ended, it had ended before.
+                let told = value & lr::EOI != 0;
+                if told && value & lr::PENDING == 0 && !folded.has(flag::ACTIVE) {
                     folded = self.end(intid, folded);
                 }
                 self.put(vcpu, intid, folded);
