@@ -14,6 +14,7 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/vmalloc.h>
@@ -248,15 +249,22 @@ static u64 thin_out(struct holdings *holdings, struct page *page, unsigned int s
 static int do_break(struct holdings *holdings, struct hostile_take *take)
 {
 	struct page *page;
+	bool more;
 	int size;
 
-	for (size = MAX_PAGE_ORDER; size >= (int)take->order; size--) {
-		while ((page = alloc_pages(TAKE_GFP, size))) {
-			take->count += thin_out(holdings, page, size, take->order);
-			if (fatal_signal_pending(current))
-				return -EINTR;
+	/* What others free late, through RCU, makes blocks again: until there are none. */
+	do {
+		more = false;
+		rcu_barrier();
+		for (size = MAX_PAGE_ORDER; size >= (int)take->order; size--) {
+			while ((page = alloc_pages(TAKE_GFP, size))) {
+				more = true;
+				take->count += thin_out(holdings, page, size, take->order);
+				if (fatal_signal_pending(current))
+					return -EINTR;
+			}
 		}
-	}
+	} while (more);
 	return 0;
 }
 
