@@ -43,10 +43,10 @@ mod onereg;
 mod pin;
 mod pool;
 mod probe;
-mod reglist;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../abi/refusal.rs"]
 mod refusal;
+mod reglist;
 mod regs;
 mod report;
 mod routes;

@@ -23,6 +23,7 @@ use crate::slots::Slots;
 use crate::vcpu::Vcpu;
 use core::ptr::null_mut;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use kernel::fmt;
 use kernel::prelude::*;
 use kernel::sync::{new_mutex, Arc, Mutex};
 
@@ -108,11 +109,20 @@ pub(crate) fn max_ipa_bits() -> u32 {
     bits.min(MAX_IPA_BITS)
 }
 
+/// A reason as the log has it: 7.x prints what implements the kernel's own trait.
+struct Why(Reason);
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(&self.0.with(&[]), f)
+    }
+}
+
 /// One line in the log, the first time.
 fn no_vms(why: Reason) -> Error {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !TOLD.swap(true, Ordering::Relaxed) {
-        pr_warn!("no virtual machines on this machine: {}\n", why.with(&[]));
+        pr_warn!("no virtual machines on this machine: {}\n", Why(why));
     }
     // EOPNOTSUPP
     abi::Error::NotSupported.into()
