@@ -95,7 +95,7 @@ if grep -q '^intree-module ' <<<"$planned"; then
 	images+=(--kernel "intree=$intree/Image")
 	files+=("$intree/mvirt.ko:/modules/mvirt-intree.ko")
 fi
-files+=("$out/modules/hostile.ko:/modules/hostile.ko" "$out/modules/rival.ko:/modules/rival.ko")
+for module in freed hostile rival; do files+=("$out/modules/$module.ko:/modules/$module.ko"); done
 files+=("$source/tools/testing/selftests/kselftest/ktap_helpers.sh:/selftests/lib/ktap_helpers.sh")
 # Scripts, and the programs made of the C files.
 while read -r file; do

@@ -49,8 +49,8 @@ pub enum Phase {
     Enabled = 2,
 }
 
-/// What the registers that EL2 runs by held when the CPU was taken, for the way back. The vectors'
-/// code reads the first four.
+/// What the registers that EL2 runs by held when the CPU was taken, for the way back; where EL2 never
+/// saw the stub, what those of a CPU of the same kind held. The vectors' code reads the first four.
 #[repr(C)]
 pub struct Found {
     /// SCTLR_EL2.
@@ -354,7 +354,8 @@ fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
     if pa_bits(ids.pa_range())? < bits {
         return Err(Error::NotSupported);
     }
-    let snapshot = *choose(this.index() as usize, ids.midr(), &*SNAPSHOTS.lock())
+    let (owner, snapshot) = choose(this.index() as usize, ids.midr(), &*SNAPSHOTS.lock())
+        .map(|(owner, snapshot)| (owner, *snapshot))
         .map_err(|_| Error::NotSupported)?;
     let cpu = This {
         ids,
@@ -363,6 +364,9 @@ fn apply(this: &PerCpu, regime: Regime, watch: bool) -> Result<(), Error> {
         watch,
     };
     let steps = snapshot.replay(&cpu).map_err(|_| Error::NotSupported)?;
+    if owner != this.index() as usize {
+        this.find_as(&CPUS[owner]);
+    }
     let walks = this.stop_walks();
     // SAFETY: the host's tables are built; the host runs only after the ERET, when all of it is in
     // force.
@@ -466,6 +470,29 @@ pub fn read_reg(index: u64) -> Result<(u64, u64), Error> {
 }
 
 impl PerCpu {
+    /// Takes over what a CPU of the same kind was found with: EL2 has not seen the stub on this one,
+    /// which firmware started, but it must be there when EL2 is given back. The kernel sets up the
+    /// stub alike on all CPUs of a kind.
+    ///
+    /// The other CPU wrote it before it took the lock of `SNAPSHOTS` in its `enable`, and never again;
+    /// this CPU has had that lock since.
+    fn find_as(&self, other: &PerCpu) {
+        let (ours, theirs) = (&self.found, &other.found);
+        for (to, from) in [
+            (&self.exit_phys, &other.exit_phys),
+            (&ours.sctlr, &theirs.sctlr),
+            (&ours.tcr, &theirs.tcr),
+            (&ours.mair, &theirs.mair),
+            (&ours.ttbr0, &theirs.ttbr0),
+            (&ours.vbar, &theirs.vbar),
+            (&ours.hcr, &theirs.hcr),
+            (&ours.vtcr, &theirs.vtcr),
+            (&ours.vttbr, &theirs.vttbr),
+        ] {
+            to.store(from.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
     /// Gives back what `enter` and `enable` took, but for the MMU: that is the assembly's.
     fn restore_stub(&self) {
         let found = &self.found;

@@ -135,14 +135,16 @@ pub struct NoSnapshot(
     pub Midr,
 );
 
-/// Which snapshot to replay on the CPU of `slot`, whose MIDR_EL1 is `midr`: its own, else one of a
-/// CPU of the same kind, revision included.
+/// Whose snapshot to replay on the CPU of `slot`, whose MIDR_EL1 is `midr`: its own, else that of a
+/// CPU of the same kind, revision included. The slot and the snapshot.
 pub fn choose(
     slot: usize,
     midr: Midr,
     snapshots: &[Option<Snapshot>],
-) -> Result<&Snapshot, NoSnapshot> {
-    let own = snapshots.get(slot).and_then(Option::as_ref);
-    let alike = || snapshots.iter().flatten().find(|s| s.midr == midr);
-    own.or_else(alike).ok_or(NoSnapshot(midr))
+) -> Result<(usize, &Snapshot), NoSnapshot> {
+    let at = |slot: usize| Some((slot, snapshots.get(slot)?.as_ref()?));
+    let mut all = (0..snapshots.len()).filter_map(at);
+    at(slot)
+        .or_else(|| all.find(|(_, snapshot)| snapshot.midr == midr))
+        .ok_or(NoSnapshot(midr))
 }

@@ -293,18 +293,21 @@ fn which_snapshot() {
     let of = |midr| Some(Snapshot::take(&IdRegs { midr, ..a72() }, reader(0, CPTR)));
     let (a, b) = (0x410f_d083, 0x410f_d034);
     let snapshots = [of(a), None, of(b), None];
-    let pick = |slot, midr| choose(slot, Midr::from_register(midr), &snapshots).map(|s| s.midr());
-    assert_eq!(pick(0, a), Ok(Midr::from_register(a)));
-    assert_eq!(pick(2, b), Ok(Midr::from_register(b)));
-    assert_eq!(pick(1, a), Ok(Midr::from_register(a)), "one of its kind");
-    assert_eq!(pick(3, b), Ok(Midr::from_register(b)));
-    let other = 0x410f_d082;
+    let pick = |slot, midr| {
+        choose(slot, Midr::from_register(midr), &snapshots).map(|(owner, s)| (owner, s.midr()))
+    };
+    assert_eq!(pick(0, a), Ok((0, Midr::from_register(a))));
+    assert_eq!(pick(2, b), Ok((2, Midr::from_register(b))));
     assert_eq!(
-        pick(1, other),
-        Err(NoSnapshot(Midr::from_register(other))),
-        "another revision"
+        pick(1, a),
+        Ok((0, Midr::from_register(a))),
+        "one of its kind"
     );
-    assert_eq!(pick(9, other), Err(NoSnapshot(Midr::from_register(other))));
+    assert_eq!(pick(3, b), Ok((2, Midr::from_register(b))));
+    let other = 0x410f_d082;
+    let none = Err(NoSnapshot(Midr::from_register(other)));
+    assert_eq!(pick(1, other), none, "another revision");
+    assert_eq!(pick(9, other), none);
 }
 
 /// Which kernel sets a register: from el2_setup.h, hyp-stub.S and head.S of 6.18.15 and 7.3.4.
