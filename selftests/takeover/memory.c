@@ -20,7 +20,7 @@
  */
 #define NOISE	(MIB / 4)
 
-/* A quarter of what pKVM takes, rounded up to half a MiB: design.md, "Ownership". */
+/* A quarter of what pKVM takes, rounded up to half a MiB: Documentation/figures.rst. */
 static int64_t budget(uint64_t mem_total)
 {
 	int64_t gib = (mem_total + 1024 * MIB - 1) / (1024 * MIB);
