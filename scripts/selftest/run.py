@@ -72,6 +72,14 @@ def left_out(boots: list[plan.Boot], variant: str) -> str:
     return f"left out: {len(boots)} boots on {models}, which cannot run a {variant} kernel"
 
 
+def _nothing(options: argparse.Namespace) -> str:
+    """Why no boot is left."""
+    what = f"{options.variant or 'the default variant'}, {options.version or 'any version'}"
+    chosen = f" with \"{options.only}\" in its name" if options.only else ""
+    tests = ", ".join(options.test) or "any test"
+    return f"no boot of {tests}{chosen} for {what}: --list names them"
+
+
 def main() -> int:
     """Runs the command line."""
     options = _arguments()
@@ -84,6 +92,9 @@ def main() -> int:
     boots, without = plan.for_variant(boots, options.variant)
     if without:
         print(left_out(without, options.variant), flush=True)
+    if not boots:
+        print(f"selftest: {_nothing(options)}", file=sys.stderr)
+        return 2
     if options.list:
         for boot in boots:
             print(f"{boot.test:16} {boot.config:40} {'; '.join(boot.programs)}")

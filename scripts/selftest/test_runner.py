@@ -2,10 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The runner itself must see what went wrong: consoles that it has to fail, and plans."""
 
+import contextlib
 import dataclasses
+import io
 import pathlib
+import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import machine
 import plan
@@ -150,6 +154,19 @@ class StatusTest(unittest.TestCase):
         self.assertEqual(run.status(1, 0, 5), 0)
         for bad in ((0, 0, 0), (0, 0, 5), (0, 1, 0), (3, 1, 0)):
             self.assertEqual(run.status(*bad), 1, bad)
+
+
+class ChoiceTest(unittest.TestCase):
+    """A choice of no boot is an error that says so, not a run without results."""
+
+    def test_a_text_that_no_boot_has_is_named(self) -> None:
+        tests = pathlib.Path(__file__).resolve().parents[2] / "selftests"
+        for listed in ([], ["--list"]):
+            argv = ["run.py", "--tests", str(tests), *listed, "--only", "no such", "memory"]
+            said = io.StringIO()
+            with mock.patch.object(sys, "argv", argv), contextlib.redirect_stderr(said):
+                self.assertEqual(run.main(), 2)
+            self.assertIn('memory with "no such"', said.getvalue())
 
 
 class PlanTest(unittest.TestCase):
