@@ -75,7 +75,7 @@ def left_out(boots: list[plan.Boot], variant: str) -> str:
 def _nothing(options: argparse.Namespace) -> str:
     """Why no boot is left."""
     what = f"{options.variant or 'the default variant'}, {options.version or 'any version'}"
-    chosen = f" with \"{options.only}\" in its name" if options.only else ""
+    chosen = f' with "{options.only}" in its name' if options.only else ""
     tests = ", ".join(options.test) or "any test"
     return f"no boot of {tests}{chosen} for {what}: --list names them"
 
