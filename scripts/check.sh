@@ -34,8 +34,9 @@ selftests() {
 	return "$result"
 }
 
-section test "$root/scripts/test.sh"
-section lint "$root/scripts/lint.sh"
+# Of these two standard output has the counts alone.
+section test "$root/scripts/test.sh" >/dev/null
+section lint "$root/scripts/lint.sh" >/dev/null
 section selftest selftests
 
 say check "all in $(since "$began")"

@@ -228,10 +228,11 @@ passes() { passed=$((passed + ${2:-1})) && say pass "$1"; }
 fails() { failed=$((failed + ${2:-1})) && say "${red}fail${plain}${bold}" "$1"; }
 skips() { skipped=$((skipped + ${2:-1})) && say skip "$1"; }
 
-# tally SECTION: notes the counts; fails if one failed or nothing ran at all.
+# tally SECTION: notes the counts and prints them; fails if one failed or nothing ran at all.
 tally() {
 	mkdir -p "$root/build/results"
 	echo "$passed $failed $skipped" >"$root/build/results/$1.counts"
+	echo "$passed passed, $failed failed, $skipped skipped"
 	[ $((passed + failed)) -gt 0 ] || die "$1: nothing ran"
 	[ "$failed" = 0 ]
 }

@@ -30,8 +30,8 @@ expect() { # STATUS LAST-LINE: of check.sh; the last line is the only one of its
 	[ "$(grep -cE '^[0-9]+ passed' <<<"$output")" = 1 ] || die "more than one closing line: $output"
 }
 
-section test '5 0 1' 0 ''
-section lint '3 0 0' 0 ''
+section test '5 0 1' 0 '5 passed, 0 failed, 1 skipped'
+section lint '3 0 0' 0 '3 passed, 0 failed, 0 skipped'
 section selftest '' 0 '7 passed, 0 failed, 2 skipped'
 expect 0 '15 passed, 0 failed, 3 skipped'
 

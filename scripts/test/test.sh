@@ -31,6 +31,7 @@ expect() { # STATUS COUNTS
 	local status=0
 	RUSTC=$work/bin/rustc RUST_LIB_SRC=$work/lib "$work/tree/scripts/test.sh" >"$work/log" 2>&1 || status=$?
 	[ "$status" = "$1" ] || die "test.sh ended with $status where $1 was expected: $(<"$work/log")"
+	grep -qxE '[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped' "$work/log" || die "test.sh did not say its counts: $(<"$work/log")"
 	[ "$(<"$work/tree/build/results/test.counts")" = "$2" ] ||
 		die "test.sh counts $(<"$work/tree/build/results/test.counts") where $2 was expected: $(<"$work/log")"
 }
