@@ -122,21 +122,26 @@ fn not_ours(name: &str, error: &io::Error) -> String {
     }
 }
 
+/// What TUNSETOFFLOAD takes: what the kernel may leave undone in a frame that it gives us.
+fn flags_of(offloads: Offloads) -> c_uint {
+    [
+        (offloads.checksum, libc::TUN_F_CSUM),
+        (offloads.tcp4, libc::TUN_F_TSO4),
+        (offloads.tcp6, libc::TUN_F_TSO6),
+        (offloads.ecn, libc::TUN_F_TSO_ECN),
+    ]
+    .into_iter()
+    .filter_map(|(on, flag)| on.then_some(flag))
+    .fold(0, |flags, flag| flags | flag)
+}
+
 impl Link for Tap {
     fn offloads(&self) -> bool {
         self.offloads
     }
 
     fn set_offloads(&mut self, offloads: Offloads) -> io::Result<()> {
-        let mut flags = 0;
-        for (on, flag) in [
-            (offloads.checksum, libc::TUN_F_CSUM),
-            (offloads.tcp4, libc::TUN_F_TSO4),
-            (offloads.tcp6, libc::TUN_F_TSO6),
-            (offloads.ecn, libc::TUN_F_TSO_ECN),
-        ] {
-            flags |= if on { flag } else { 0 };
-        }
+        let flags = flags_of(offloads);
         // SAFETY: the ioctl takes its flags by value, and no pointer.
         check(unsafe { ioctl_with_val(&self.file, TUNSETOFFLOAD(), c_ulong::from(flags)) })
     }
@@ -191,6 +196,34 @@ mod tests {
         let said = |errno| no_tun(&io::Error::from_raw_os_error(errno));
         assert!(said(libc::ENOENT).contains("modprobe tun"));
         assert!(said(libc::EACCES).contains("/dev/net/tun: Permission denied"));
+    }
+
+    #[test]
+    fn the_kernel_is_told_each_offload_by_its_own_flag() {
+        let none = Offloads::default();
+        // The numbers are those of the kernel's linux/if_tun.h.
+        for (offloads, flags) in [
+            (none, 0),
+            (
+                Offloads {
+                    checksum: true,
+                    ..none
+                },
+                1,
+            ),
+            (Offloads { tcp4: true, ..none }, 2),
+            (Offloads { tcp6: true, ..none }, 4),
+            (Offloads { ecn: true, ..none }, 8),
+        ] {
+            assert_eq!(flags_of(offloads), flags, "{offloads:?}");
+        }
+        let all = Offloads {
+            checksum: true,
+            tcp4: true,
+            tcp6: true,
+            ecn: true,
+        };
+        assert_eq!(flags_of(all), 15);
     }
 
     #[test]
