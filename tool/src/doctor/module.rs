@@ -40,7 +40,7 @@ pub fn log(log: &Log, runs: bool) -> Vec<Finding> {
         starts.iter().any(|start| line.starts_with(start))
     };
     let mut findings = Vec::new();
-    match ours.clone().filter(is_about_loading).next_back() {
+    match ours.clone().rfind(is_about_loading) {
         Some(line) => findings.push(loading(line, runs)),
         None => findings.push(Finding::ok(LOG, "nothing of mvirt's").aside()),
     }
