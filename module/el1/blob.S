@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The EL2 image and the names of its functions, as the module carries them. */
-	.section .rodata, "a"
 
+	/* It is copied once: the kernel takes it back when the module is loaded. */
+	.section .init.rodata, "a"
 	.balign	16
 	.global	mvirt_el2_image
 mvirt_el2_image:
@@ -9,6 +10,7 @@ mvirt_el2_image:
 	.global	mvirt_el2_image_end
 mvirt_el2_image_end:
 
+	.section .rodata, "a"
 	.balign	16
 	.global	mvirt_el2_symbols
 mvirt_el2_symbols:

@@ -25,6 +25,15 @@ bool mvirt_allow_release;
 module_param_named(allow_release, mvirt_allow_release, bool, 0444);
 MODULE_PARM_DESC(allow_release, "Let the module be unloaded and EL2 be given back");
 
+/* blob.S: initial data, so that modpost has to be told that this runs in time. */
+extern const u8 mvirt_el2_image[], mvirt_el2_image_end[];
+
+const void *__ref mvirt_image(size_t *size)
+{
+	*size = mvirt_el2_image_end - mvirt_el2_image;
+	return mvirt_el2_image;
+}
+
 void *mvirt_alloc_pages(size_t size)
 {
 	return alloc_pages_exact(size, GFP_KERNEL | __GFP_ZERO | __GFP_NOWARN);

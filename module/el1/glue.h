@@ -11,6 +11,8 @@
 extern bool mvirt_allow_release;
 
 /* Zeroed, physically contiguous; NULL without a warning if there is none. */
+/* The EL2 image, which is there until the module is initialised. */
+const void *mvirt_image(size_t *size);
 void *mvirt_alloc_pages(size_t size);
 void mvirt_free_pages(void *virt, size_t size);
 u64 mvirt_virt_to_phys(const void *virt);

@@ -17,11 +17,6 @@ use kernel::ffi::c_void;
 use kernel::page::{PAGE_SHIFT, PAGE_SIZE};
 use kernel::prelude::*;
 
-extern "C" {
-    static mvirt_el2_image: [u8; 0];
-    static mvirt_el2_image_end: [u8; 0];
-}
-
 /// Physically contiguous, zeroed pages; freed when dropped.
 pub(crate) struct Pages {
     virt: *mut u8,
@@ -256,11 +251,16 @@ fn fill_meta(params: &mut BootParams) -> Result<KVec<Pages>, Refusal> {
 }
 
 /// The image in the module, its header checked against the module's own contract.
-pub(crate) fn image() -> Result<(ImageHeader, &'static [u8]), Refusal> {
-    let start = (&raw const mvirt_el2_image).cast::<u8>();
-    let end = (&raw const mvirt_el2_image_end).cast::<u8>();
-    // SAFETY: the linker placed the image between the two symbols, in read-only data.
-    let bytes = unsafe { core::slice::from_raw_parts(start, end as usize - start as usize) };
+///
+/// # Safety
+///
+/// The module is being initialised, for as long as `'a`.
+pub(crate) unsafe fn image<'a>() -> Result<(ImageHeader, &'a [u8]), Refusal> {
+    let mut size = 0;
+    // SAFETY: writes one usize.
+    let start = unsafe { bindings::mvirt_image(&mut size) }.cast::<u8>();
+    // SAFETY: the image is so long, in read-only data, which is there by the caller's promise.
+    let bytes = unsafe { core::slice::from_raw_parts(start, size) };
     // SAFETY: the image starts with the header, 16-byte aligned; all bits are values of it.
     let header = unsafe { *start.cast::<ImageHeader>() };
     if header.magic != IMAGE_MAGIC

@@ -365,7 +365,8 @@ pub(crate) fn take_over() -> Result<TakenOver, Refusal> {
 
 fn take_over_held() -> Result<TakenOver, Refusal> {
     let start = mrs!("cntvct_el0");
-    let (header, bytes) = image()?;
+    // SAFETY: the take-over is part of the module's initialisation, and `bytes` is used here alone.
+    let (header, bytes) = unsafe { image() }?;
     let mut memory = El2Memory::new(&header, bytes)?;
     let mut result = run(&memory);
     if result.is_err() {
