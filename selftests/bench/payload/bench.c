@@ -40,10 +40,10 @@ static void psci_version_round(u64 n)
 	asm volatile(REPEATED("mov w0, #0x84000000\n\thvc #0\n\t") : : : ALL_CLOBBERED);
 }
 
-/* ID_ISAR0_EL1: trapped as all of its group are, by HCR_EL2.TID3. */
+/* ID_AA64MMFR0_EL1: trapped as all of its group are, by HCR_EL2.TID3. */
 static void id_register_round(u64 n)
 {
-	asm volatile(REPEATED("mrs x0, S3_0_C0_C2_0\n\t") : : : "x0", "x9", "cc", "memory");
+	asm volatile(REPEATED("mrs x0, S3_0_C0_C7_0\n\t") : : : "x0", "x9", "cc", "memory");
 }
 
 /* The SGI is disabled: it becomes pending and is not signalled. What is counted is the send. */
