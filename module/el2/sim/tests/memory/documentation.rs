@@ -47,13 +47,13 @@ fn calls_by_state() {
 #[test]
 fn guest_calls_by_state() {
     let documented = table("Guest pages by state");
-    let cell = |state, call| match guests::answer(state, call) {
+    let cell = |state, call| match guests::states::answer(state, call) {
         Ok(next) => format!("{next:?}"),
         Err(error) => format!("{error:?}"),
     };
-    let rows = guests::STATES.map(|state| {
+    let rows = guests::states::STATES.map(|state| {
         let mut row = vec![format!("{state:?}")];
-        row.extend(guests::CALLS.map(|call| cell(state, call)));
+        row.extend(guests::states::CALLS.map(|call| cell(state, call)));
         row
     });
     assert_eq!(documented, rows);
