@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the tests share: layouts of RAM, and how many cases to run.
+//! What the tests share: layouts of RAM, donations, and how many cases to run.
 
 use mvirt_abi::PhysRange;
 use mvirt_hyp::addr::Granule;
-use mvirt_sim::rig::Config;
+use mvirt_sim::rig::{Config, Rig};
 use proptest::prelude::ProptestConfig;
 
 pub const MIB: u64 = 1 << 20;
@@ -104,4 +104,12 @@ pub fn large<G: Granule>() -> Vec<Layout> {
         offset: page,
     });
     all
+}
+
+/// Gives EL2 pages that are the host's alone.
+pub fn donate<G: Granule>(rig: &mut Rig<'_, G>, pfn: u64, nr: u64) {
+    rig.memory
+        .pool_donate(&mut rig.m, pfn, nr)
+        .expect("they are the host's alone");
+    rig.settle();
 }

@@ -120,9 +120,9 @@ fn views() {
 #[cfg_attr(miri, ignore = "boots a machine: too slow")]
 fn decoys() {
     let rows = table("Accesses where the host has no right");
-    assert_eq!(rows, decoy::accesses());
+    assert_eq!(rows, decoy::documented::accesses());
     let rows = table("Decoys by state");
-    assert_eq!(rows, decoy::states());
+    assert_eq!(rows, decoy::documented::states());
     assert_eq!(DECOYS_PER_CPU, 4);
     assert!(PAGE.contains("Each CPU has four decoys,"));
 }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{cases, small};
-use crate::decoy::{by_kernel, donate, far, kernel, maps, CPUS};
+use crate::common::{cases, donate, small};
+use crate::decoy::{by_kernel, far, kernel, maps, CPUS};
 use mvirt_abi::{Error, Stat, DECOYS_PER_CPU};
 use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Phys, K16, K4};
 use mvirt_hyp::memory::{Denied, Outcome};

@@ -8,7 +8,8 @@ use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::Rig;
 
-use super::{donate, spare, with_rig, BITS, RW, RWX, SLOT, VMID};
+use super::{spare, with_rig, BITS, RW, RWX, SLOT, VMID};
+use crate::common::donate;
 
 /// A run that is aligned for both sides becomes a block, for protected guests too, and a page that
 /// is taken out of it splits it.

@@ -7,8 +7,8 @@ use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::{Config, Rig};
 
-use super::{donate, with_config, with_rig, BITS, RWX, SLOT, VMID};
-use crate::common::small;
+use super::{with_config, with_rig, BITS, RWX, SLOT, VMID};
+use crate::common::{donate, small};
 
 /// Roots of several tables come from the pool where it has an aligned run, and from a donation of
 /// one where not.

@@ -8,7 +8,8 @@ use mvirt_hyp::pgtable::stage2::Rights;
 use mvirt_hyp::trap::Access;
 use mvirt_sim::rig::Rig;
 
-use super::{donate, with_rig, BITS, RW, RWX, SLOT};
+use super::{with_rig, BITS, RW, RWX, SLOT};
+use crate::common::donate;
 
 /// A page may be in several guests and at several addresses, and be lent as often as the count holds.
 #[test]

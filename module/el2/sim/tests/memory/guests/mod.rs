@@ -41,13 +41,6 @@ fn with_rig<G: Granule>(with: impl FnOnce(Rig<'_, G>, u64)) {
     with_config(&small::<G>()[0].config::<G>(), with);
 }
 
-fn donate<G: Granule>(rig: &mut Rig<'_, G>, pfn: u64, nr: u64) {
-    rig.memory
-        .pool_donate(&mut rig.m, pfn, nr)
-        .expect("the pages are the host's");
-    rig.settle();
-}
-
 fn spare<G: Granule>(rig: &Rig<'_, G>) -> u64 {
     rig.memory.pool_pages() - RESERVE
 }

@@ -9,7 +9,8 @@ use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::pool::RESERVE;
 use mvirt_hyp::trap::Access;
 
-use super::{donate, with_rig, BITS, RWX, SLOT};
+use super::{with_rig, BITS, RWX, SLOT};
+use crate::common::donate;
 
 /// Pages for the state of VMs: zeroed, scrubbed, counted, and none out of the reserve.
 #[test]

@@ -6,7 +6,8 @@ use mvirt_hyp::addr::{GuestIpa, K4};
 use mvirt_hyp::memory::MAX_GUEST_MAP;
 use mvirt_hyp::page::Use;
 
-use super::{donate, with_rig, BITS, RWX, SLOT, VMID};
+use super::{with_rig, BITS, RWX, SLOT, VMID};
+use crate::common::donate;
 
 /// What no guest is in a slot for is refused, and so are numbers that overflow or lie beyond.
 #[test]
