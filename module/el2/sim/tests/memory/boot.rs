@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Booting: layouts of RAM, wrong parameters, and what EL2 costs.
 
-use crate::common::{large, small, Layout, GIB, MIB};
+use crate::common::{el2_ranges, large, small, Layout, GIB, MIB};
 use mvirt_abi::{BootParams, Error, PhysRange, Stat, MAX_META_CHUNKS, MAX_RAM_RANGES, META_CHUNK};
 use mvirt_hyp::addr::{Granule, Level, Phys, K16, K4};
 use mvirt_hyp::memory::{Denied, Ram};
@@ -22,11 +22,7 @@ fn boots<G: Granule>(layout: &Layout) {
         let booted = config.boot::<G, ()>(|mut rig| {
             rig.check();
             assert!(rig.memory.pool_pages() >= RESERVE);
-            let mut el2 = config.meta.clone();
-            el2.push(PhysRange {
-                base: config.carveout,
-                size: config.layout.size,
-            });
+            let el2 = el2_ranges(&config);
             for range in &config.ram {
                 for at in [
                     range.base,

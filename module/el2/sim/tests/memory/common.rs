@@ -1,20 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-//! What the tests share: layouts of RAM, donations, and how many cases to run.
+//! What the tests share: layouts of RAM, what of it is EL2's, and donations.
 
 use mvirt_abi::PhysRange;
 use mvirt_hyp::addr::Granule;
 use mvirt_sim::rig::{Config, Rig};
-use proptest::prelude::ProptestConfig;
 
 pub const MIB: u64 = 1 << 20;
 pub const GIB: u64 = 1 << 30;
-
-/// Cases of a property test: what PROPTEST_CASES says, else `n`.
-pub fn cases(n: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok();
-    let asked = asked.and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(asked.unwrap_or(n))
-}
 
 fn ranges(list: &[(u64, u64)]) -> Vec<PhysRange> {
     list.iter()
@@ -33,6 +25,16 @@ impl Layout {
     pub fn config<G: Granule>(&self) -> Config {
         Config::new::<G>(&self.ram, self.offset).expect("the layout has room")
     }
+}
+
+/// What of RAM is EL2's from the start: its metadata and the carve-out.
+pub fn el2_ranges(config: &Config) -> Vec<PhysRange> {
+    let mut el2 = config.meta.clone();
+    el2.push(PhysRange {
+        base: config.carveout,
+        size: config.layout.size,
+    });
+    el2
 }
 
 /// Small layouts: what a sequence of calls runs on.

@@ -15,4 +15,5 @@ mod random;
 mod random_decoys;
 mod random_guests;
 mod registers;
+mod sequences;
 mod tables;

@@ -5,9 +5,10 @@
 //! the tables no longer say, pages are neither lost nor made, and every CPU that ran into a window
 //! between break and make gets on as soon as the lock is free.
 
-use crate::common::{cases, small};
-use mvirt_abi::{Error, PhysRange, Stat};
-use mvirt_hyp::addr::{Granule, Phys, K16, K4};
+use crate::common::el2_ranges;
+use crate::sequences::{el2_pages, on_layout, sequences};
+use mvirt_abi::{Error, PhysRange};
+use mvirt_hyp::addr::{Granule, Phys};
 use mvirt_hyp::page::Use;
 use mvirt_hyp::pool::RESERVE;
 use mvirt_hyp::trap::Access;
@@ -92,12 +93,7 @@ struct Run<'m, G> {
 
 impl<'m, G: Granule> Run<'m, G> {
     fn new(config: &Config, rig: Rig<'m, G>) -> Self {
-        let carveout = PhysRange {
-            base: config.carveout,
-            size: config.layout.size,
-        };
-        let mut el2 = config.meta.clone();
-        el2.push(carveout);
+        let el2 = el2_ranges(config);
         let oracle = Oracle::new(&config.ram, &el2, config.pa_bits, G::SHIFT);
         let block = 1 << (2 * G::SHIFT - 3 - G::SHIFT);
         let mut edges = vec![0, 1 << (config.pa_bits - G::SHIFT)];
@@ -119,19 +115,8 @@ impl<'m, G: Granule> Run<'m, G> {
             hot,
             pages: 0,
         };
-        run.pages = run.all_pages();
+        run.pages = el2_pages(&run.rig);
         run
-    }
-
-    fn all_pages(&self) -> u64 {
-        let stats = [
-            Stat::PoolBytes,
-            Stat::HostTableBytes,
-            Stat::El2TableBytes,
-            Stat::DecoyBytes,
-        ];
-        let bytes = |stat| self.rig.memory.stat(stat).expect("memory keeps it");
-        stats.into_iter().map(bytes).sum::<u64>() >> G::SHIFT
     }
 
     fn resolve(&self, spot: &Spot) -> u64 {
@@ -289,7 +274,7 @@ impl<'m, G: Granule> Run<'m, G> {
         self.rig.settle();
         self.rig.check();
         let donated = self.oracle.count(|page| page == Page::Donated);
-        assert_eq!(self.all_pages(), self.pages + donated);
+        assert_eq!(el2_pages(&self.rig), self.pages + donated);
         let shared = self.oracle.count(|page| matches!(page, Page::Shared(_)));
         assert_eq!(self.rig.memory.shared_pages(), shared);
         for n in 0..12 {
@@ -318,42 +303,18 @@ impl<'m, G: Granule> Run<'m, G> {
 }
 
 fn sequence<G: Granule>(layout: usize, fwb: bool, steps: &[Step]) {
-    let layouts = small::<G>();
-    let layout = &layouts[layout % layouts.len()];
-    let config = Config {
-        fwb,
-        ..layout.config::<G>()
-    };
-    let booted = config.boot::<G, ()>(|rig| {
-        let mut run = Run::new(&config, rig);
+    on_layout::<G>(layout, fwb, |config, rig| {
+        let mut run = Run::new(config, rig);
         for step in steps {
             run.run(step);
         }
         run.finish();
     });
-    assert_eq!(booted, Ok(()), "{}", layout.name);
 }
 
-proptest! {
-    #![proptest_config(cases(256))]
-
-    #[test]
-    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
-    fn calls_of_a_hostile_host_4k(
-        layout in 0usize..5,
-        fwb: bool,
-        steps in prop::collection::vec(step(), 1..40),
-    ) {
-        sequence::<K4>(layout, fwb, &steps);
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
-    fn calls_of_a_hostile_host_16k(
-        layout in 0usize..5,
-        fwb: bool,
-        steps in prop::collection::vec(step(), 1..40),
-    ) {
-        sequence::<K16>(layout, fwb, &steps);
-    }
-}
+sequences!(
+    calls_of_a_hostile_host_4k,
+    calls_of_a_hostile_host_16k,
+    256,
+    1..40
+);

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{cases, donate, small};
+use crate::common::{donate, small};
 use crate::decoy::{by_kernel, far, kernel, maps, CPUS};
-use mvirt_abi::{Error, Stat, DECOYS_PER_CPU};
+use crate::sequences::{cases, el2_pages, on_layout, sequences};
+use mvirt_abi::{Error, DECOYS_PER_CPU};
 use mvirt_hyp::addr::{Granule, GuestIpa, Ipa, Phys, K16, K4};
 use mvirt_hyp::memory::{Denied, Outcome};
 use mvirt_hyp::page::{PageState, Use};
 use mvirt_hyp::pgtable::View;
 use mvirt_hyp::trap::Access;
-use mvirt_sim::rig::{Config, Rig};
+use mvirt_sim::rig::Rig;
 use proptest::prelude::*;
 
 /// An instruction on each CPU that touches up to as many pages as a CPU has decoys: it is done after
@@ -125,19 +126,6 @@ struct Run<'m, G> {
 }
 
 impl<G: Granule> Run<'_, G> {
-    fn all_pages(&self) -> u64 {
-        let stats = [
-            Stat::PoolBytes,
-            Stat::HostTableBytes,
-            Stat::El2TableBytes,
-            Stat::GuestTableBytes,
-            Stat::VmBytes,
-            Stat::DecoyBytes,
-        ];
-        let bytes = |stat| self.rig.memory.stat(stat).expect("memory keeps it");
-        stats.into_iter().map(bytes).sum::<u64>() >> G::SHIFT
-    }
-
     fn is_hosts(&self, pfn: u64) -> bool {
         let state = self.rig.memory.page(pfn).expect("it is RAM");
         state.host_may_access()
@@ -302,7 +290,7 @@ impl<G: Granule> Run<'_, G> {
         assert_eq!(seen.len(), all, "a decoy is at two addresses");
         assert_eq!(self.rig.m.host_decoys() as usize, all);
         let donated = self.rig.memory.donated_pages();
-        assert_eq!(self.all_pages(), self.pages + donated);
+        assert_eq!(el2_pages(&self.rig), self.pages + donated);
     }
 }
 
@@ -311,13 +299,7 @@ fn memory_map<G: Granule>(rig: &mut Rig<'_, G>, gfn: u64, pfn: u64, nr: u64) -> 
 }
 
 fn sequence<G: Granule>(layout: usize, fwb: bool, steps: &[Step]) {
-    let layouts = small::<G>();
-    let layout = &layouts[layout % layouts.len()];
-    let config = Config {
-        fwb,
-        ..layout.config::<G>()
-    };
-    let booted = config.boot::<G, _>(|mut rig| {
+    on_layout::<G>(layout, fwb, |_, mut rig| {
         let pfn = far(&rig);
         let block = G::ENTRIES as u64;
         let first = (pfn - 512).next_multiple_of(block.min(512)) - HOT / 2;
@@ -331,7 +313,7 @@ fn sequence<G: Granule>(layout: usize, fwb: bool, steps: &[Step]) {
             maps: 0,
             pages: 0,
         };
-        run.pages = run.all_pages() - run.rig.memory.donated_pages();
+        run.pages = el2_pages(&run.rig) - run.rig.memory.donated_pages();
         // A guest with a page or two, so that there is always something to stray to.
         run.run(&Step::Map(HOT / 2 - 1, 2));
         assert_eq!(run.maps, 1);
@@ -350,29 +332,11 @@ fn sequence<G: Granule>(layout: usize, fwb: bool, steps: &[Step]) {
         assert_eq!(run.rig.memory.donated_pages(), 0);
         assert_eq!((run.decoys.len(), run.rig.m.host_decoys()), (0, 0));
     });
-    assert_eq!(booted, Ok(()), "{}", layout.name);
 }
 
-proptest! {
-    #![proptest_config(cases(200))]
-
-    #[test]
-    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
-    fn decoys_among_other_calls_4k(
-        layout in 0usize..5,
-        fwb: bool,
-        steps in prop::collection::vec(step(), 1..60),
-    ) {
-        sequence::<K4>(layout, fwb, &steps);
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "boots a machine: too slow")]
-    fn decoys_among_other_calls_16k(
-        layout in 0usize..5,
-        fwb: bool,
-        steps in prop::collection::vec(step(), 1..60),
-    ) {
-        sequence::<K16>(layout, fwb, &steps);
-    }
-}
+sequences!(
+    decoys_among_other_calls_4k,
+    decoys_among_other_calls_16k,
+    200,
+    1..60
+);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::common::cases;
+use crate::sequences::cases;
 use mvirt_abi::Error;
 use mvirt_hyp::addr::{Granule, Ipa, Level, Phys, K16, K4};
 use mvirt_hyp::machine::Machine;

@@ -17,13 +17,9 @@ use mvirt_sim::rig::{Config, Rig};
 use crate::common::small;
 
 const RW: u64 = MAP_WRITE;
-
 const RWX: u64 = MAP_WRITE | MAP_EXEC;
-
 const SLOT: usize = 3;
-
 const VMID: u64 = 4;
-
 const BITS: u32 = 36;
 
 /// A booted machine, and the first page of an aligned run of the host's.
