@@ -5,8 +5,8 @@
 //! host can still print and reset the machine, and exclusion holds all the same.
 //!
 //! Lock order, outermost first (Documentation/locking.rst): `calls::MEMORY`, then either of
-//! `firmware::PSCI` and `cpu::SNAPSHOTS`. Nothing that may fault, and no firmware call that does
-//! not return at once, runs under any of them.
+//! `firmware::PSCI` and `cpu::take_over::SNAPSHOTS`. Nothing that may fault, and no firmware call
+//! that does not return at once, runs under any of them.
 //!
 //! Why unsafe: handing out `&mut` to what a lock guards cannot be said without it.
 

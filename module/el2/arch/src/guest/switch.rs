@@ -25,7 +25,7 @@ use mvirt_hyp::vm::vcpu::{Fp, Vcpu};
 
 use super::debug;
 use super::system::{Core, Optional};
-use crate::cpu::HCR_TVM;
+use crate::cpu::{HCR_TVM, SCTLR_M, TCR_EPD};
 use crate::host::read_par;
 use crate::sysreg::{isb, read_sysreg, write_sysreg};
 
@@ -82,11 +82,6 @@ macro_rules! accesses {
 }
 
 for_each_guest_register!(accesses);
-
-/// TCR_EL1.EPD0 and EPD1.
-const TCR_EPD: u64 = (1 << 7) | (1 << 23);
-/// SCTLR_EL1.M.
-const SCTLR_M: u64 = 1;
 
 /// EL2's controls of what a lower level may do. Those of FEAT_HCX and FEAT_FGT are 0 where the CPU
 /// lacks them.
