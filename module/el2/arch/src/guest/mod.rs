@@ -5,6 +5,7 @@
 //! vCPU that runs belongs to the CPU that runs it and is in no table.
 //!
 //! * `switch`  the world switch
+//! * `fp`      a guest's FP registers
 //! * `debug`   breakpoints and watchpoints
 //! * `gic`     the virtual CPU interface
 //! * `timers`  the counters' comparators
@@ -17,6 +18,7 @@
 //! Why unsafe: pages become the structures that live in them.
 
 mod debug;
+mod fp;
 mod gic;
 mod run;
 mod serror;

@@ -21,6 +21,7 @@ use mvirt_hyp::vgic::{CpuInterface, Hardware, Listed, Vgic};
 use mvirt_hyp::vm::vcpu::Vcpu;
 use mvirt_hyp::vm::{Phase, Vm};
 
+use super::fp;
 use super::switch::{self, HostContext};
 use super::system::{self, Guests};
 use super::{find_alive, gic, serror, timers, trap, Slot, VMS};
@@ -186,7 +187,7 @@ impl Running {
         // elsewhere), and an error that one of its accesses still has to answer with.
         switch::drain();
         self.vcpu.serror |= serror::take(self.host.has_ras());
-        switch::save_fp(&mut self.vcpu.fp);
+        fp::save(&mut self.vcpu.fp);
         if self.has_gic {
             gic::save(&mut self.vcpu.iface, &self.hardware);
         }
@@ -203,7 +204,7 @@ impl Running {
     /// Gives the host's registers back without saving the guest's: EL2 is broken.
     pub fn abandon(&mut self) {
         gic::off();
-        switch::forget_fp();
+        fp::forget();
         timers::save(self.vcpu);
         if core::mem::take(&mut self.inside) {
             self.host.restore();

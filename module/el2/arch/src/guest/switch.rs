@@ -14,192 +14,27 @@
 //!
 //! Why unsafe: control registers of EL2 are written, and the vCPU's registers by name.
 
+mod controls;
+mod recording;
+mod registers;
+
 use core::arch::asm;
 
-use mvirt_hyp::for_each_guest_register;
 use mvirt_hyp::guest::sysreg::{Debug, Points, MDSCR_MDE};
 use mvirt_hyp::guest::traps::{mpam2, mpamhcr, HFGXTR, HSTR, OTHER_FGT};
 use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::vm::registers::{Reg, Registers};
-use mvirt_hyp::vm::vcpu::{Fp, Vcpu};
+use mvirt_hyp::vm::vcpu::Vcpu;
 
 use super::debug;
-use super::system::{Core, Optional};
+use super::system::Core;
 use crate::cpu::{HCR_TVM, SCTLR_M, TCR_EPD};
-use crate::host::read_par;
 use crate::sysreg::{isb, read_sysreg, write_sysreg};
+use controls::Controls;
+use recording::Recording;
+use registers::{read_all, write_all};
 
-macro_rules! accesses {
-    (
-        base { $($base:ident $base_name:ident ($($base_code:literal)*) $base_asm:literal;)* }
-        pauth { $($pac:ident $pac_name:ident ($($pac_code:literal)*) $pac_asm:literal;)* }
-    ) => {
-        /// Reads all registers of EL1 and EL0.
-        fn read_all(regs: &mut Registers, pauth: bool) {
-            $(if !matches!(Reg::$base, Reg::Par) {
-                regs.set(Reg::$base, read_sysreg!($base_asm));
-            })*
-            regs.set(Reg::Par, read_par());
-            if pauth {
-                $(regs.set(Reg::$pac, read_sysreg!($pac_asm));)*
-            }
-        }
-
-        /// Writes all registers of EL1 and EL0 but SCTLR_EL1 and TCR_EL1, which `write_stage1` does.
-        ///
-        /// # Safety
-        ///
-        /// They are of the EL1&0 regime, which EL2 does not use; whoever enters it next must have
-        /// the stage 2 that belongs to them.
-        unsafe fn write_all(regs: &Registers, pauth: bool) {
-            // SAFETY: by the caller's promise.
-            unsafe {
-                $(if !matches!(Reg::$base, Reg::Sctlr | Reg::Tcr) {
-                    write_sysreg!($base_asm, regs.get(Reg::$base));
-                })*
-                if pauth {
-                    $(write_sysreg!($pac_asm, regs.get(Reg::$pac));)*
-                }
-            }
-        }
-
-        /// Writes one register of EL1 or EL0.
-        ///
-        /// # Safety
-        ///
-        /// It is of the guest whose registers are in the CPU; one of pointer authentication only where
-        /// guests have that.
-        pub unsafe fn write_one(register: Reg, value: u64) {
-            // SAFETY: by the caller's promise.
-            unsafe {
-                match register {
-                    $(Reg::$base => write_sysreg!($base_asm, value),)*
-                    $(Reg::$pac => write_sysreg!($pac_asm, value),)*
-                }
-            }
-        }
-    };
-}
-
-for_each_guest_register!(accesses);
-
-/// EL2's controls of what a lower level may do. Those of FEAT_HCX and FEAT_FGT are 0 where the CPU
-/// lacks them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Controls {
-    hcr: u64,
-    cptr: u64,
-    mdcr: u64,
-    hstr: u64,
-    cnthctl: u64,
-    cntvoff: u64,
-    vpidr: u64,
-    vmpidr: u64,
-    mdscr: u64,
-    icc_sre: u64,
-    hcrx: u64,
-    fgt: [u64; 5],
-    fgt2: [u64; 5],
-    mpam2: u64,
-    mpamhcr: u64,
-}
-
-impl Controls {
-    #[inline(always)]
-    fn read(has: &Optional) -> Controls {
-        Controls {
-            hcr: read_sysreg!("hcr_el2"),
-            cptr: read_sysreg!("cptr_el2"),
-            mdcr: read_sysreg!("mdcr_el2"),
-            hstr: read_sysreg!("hstr_el2"),
-            cnthctl: read_sysreg!("cnthctl_el2"),
-            cntvoff: read_sysreg!("cntvoff_el2"),
-            vpidr: read_sysreg!("vpidr_el2"),
-            vmpidr: read_sysreg!("vmpidr_el2"),
-            mdscr: read_sysreg!("mdscr_el1"),
-            icc_sre: read_sysreg!("s3_4_c12_c9_5"),
-            hcrx: if has.hcrx {
-                read_sysreg!("s3_4_c1_c2_2")
-            } else {
-                0
-            },
-            fgt: if has.fgt {
-                [
-                    read_sysreg!("s3_4_c1_c1_4"),
-                    read_sysreg!("s3_4_c1_c1_5"),
-                    read_sysreg!("s3_4_c1_c1_6"),
-                    read_sysreg!("s3_4_c3_c1_4"),
-                    read_sysreg!("s3_4_c3_c1_5"),
-                ]
-            } else {
-                [0; 5]
-            },
-            fgt2: if has.fgt2 {
-                [
-                    read_sysreg!("s3_4_c3_c1_2"),
-                    read_sysreg!("s3_4_c3_c1_3"),
-                    read_sysreg!("s3_4_c3_c1_7"),
-                    read_sysreg!("s3_4_c3_c1_0"),
-                    read_sysreg!("s3_4_c3_c1_1"),
-                ]
-            } else {
-                [0; 5]
-            },
-            mpam2: if has.mpam {
-                read_sysreg!("s3_4_c10_c5_0")
-            } else {
-                0
-            },
-            mpamhcr: if has.mpamhcr {
-                read_sysreg!("s3_4_c10_c4_0")
-            } else {
-                0
-            },
-        }
-    }
-
-    /// # Safety
-    ///
-    /// HCR_EL2.E2H is what it was, and the controls are those of whoever is entered next.
-    unsafe fn write(&self, has: &Optional) {
-        // SAFETY: by the caller's promise; none of them changes EL2's own translation.
-        unsafe {
-            write_sysreg!("hcr_el2", self.hcr);
-            write_sysreg!("cptr_el2", self.cptr);
-            write_sysreg!("mdcr_el2", self.mdcr);
-            write_sysreg!("hstr_el2", self.hstr);
-            write_sysreg!("cnthctl_el2", self.cnthctl);
-            write_sysreg!("cntvoff_el2", self.cntvoff);
-            write_sysreg!("vpidr_el2", self.vpidr);
-            write_sysreg!("vmpidr_el2", self.vmpidr);
-            write_sysreg!("mdscr_el1", self.mdscr);
-            write_sysreg!("s3_4_c12_c9_5", self.icc_sre);
-            if has.hcrx {
-                write_sysreg!("s3_4_c1_c2_2", self.hcrx);
-            }
-            if has.fgt {
-                write_sysreg!("s3_4_c1_c1_4", self.fgt[0]);
-                write_sysreg!("s3_4_c1_c1_5", self.fgt[1]);
-                write_sysreg!("s3_4_c1_c1_6", self.fgt[2]);
-                write_sysreg!("s3_4_c3_c1_4", self.fgt[3]);
-                write_sysreg!("s3_4_c3_c1_5", self.fgt[4]);
-            }
-            if has.fgt2 {
-                write_sysreg!("s3_4_c3_c1_2", self.fgt2[0]);
-                write_sysreg!("s3_4_c3_c1_3", self.fgt2[1]);
-                write_sysreg!("s3_4_c3_c1_7", self.fgt2[2]);
-                write_sysreg!("s3_4_c3_c1_0", self.fgt2[3]);
-                write_sysreg!("s3_4_c3_c1_1", self.fgt2[4]);
-            }
-            if has.mpam {
-                write_sysreg!("s3_4_c10_c5_0", self.mpam2);
-            }
-            if has.mpamhcr {
-                write_sysreg!("s3_4_c10_c4_0", self.mpamhcr);
-            }
-        }
-    }
-}
+pub use registers::write_one;
 
 /// What the host had, while a guest is in its place.
 pub struct HostContext {
@@ -211,98 +46,6 @@ pub struct HostContext {
     /// Its breakpoints and watchpoints, where the guest's are in their place.
     points: Option<Points>,
     cpu: &'static Core,
-}
-
-/// What the host set up to record EL1 and EL0: it would go on with the guest, into buffers whose
-/// addresses EL2's controls give another meaning to. All of it is off while a guest is in.
-#[derive(Clone, Copy, Debug, Default)]
-struct Recording {
-    pmscr: u64,
-    pmblimitr: u64,
-    trfcr: u64,
-    trblimitr: u64,
-    brbcr: u64,
-}
-
-impl Recording {
-    /// Stops it, and waits until what was recorded is in memory: the host's stage 2 is in force yet
-    /// (Arm ARM D16.4 "synchronization and Statistical Profiling", D6.8 for trace).
-    fn stop(has: &Optional) -> Recording {
-        let &Optional {
-            spe,
-            trf,
-            trbe,
-            brbe,
-            ..
-        } = has;
-        let was = Recording {
-            pmscr: if spe { read_sysreg!("s3_0_c9_c9_0") } else { 0 },
-            pmblimitr: if spe {
-                read_sysreg!("s3_0_c9_c10_0")
-            } else {
-                0
-            },
-            trfcr: if trf { read_sysreg!("s3_0_c1_c2_1") } else { 0 },
-            trblimitr: if trbe {
-                read_sysreg!("s3_0_c9_c11_0")
-            } else {
-                0
-            },
-            brbcr: if brbe {
-                read_sysreg!("s2_1_c9_c0_0")
-            } else {
-                0
-            },
-        };
-        // SAFETY: EL1's registers of features that this CPU has; 0 is off for each.
-        unsafe {
-            if spe {
-                write_sysreg!("s3_0_c9_c9_0", 0);
-                isb();
-                // PSB CSYNC.
-                asm!("hint #17", "dsb nsh", options(nostack, preserves_flags));
-                write_sysreg!("s3_0_c9_c10_0", 0);
-            }
-            if trf {
-                write_sysreg!("s3_0_c1_c2_1", 0);
-                isb();
-            }
-            if trbe {
-                // TSB CSYNC.
-                asm!("hint #18", "dsb nsh", options(nostack, preserves_flags));
-                write_sysreg!("s3_0_c9_c11_0", 0);
-            }
-            if brbe {
-                write_sysreg!("s2_1_c9_c0_0", 0);
-            }
-            if spe || trf || trbe || brbe {
-                isb();
-            }
-        }
-        was
-    }
-
-    /// Goes on: after the host's controls and stage 2 are back.
-    fn resume(&self, has: &Optional) {
-        // SAFETY: what the host had.
-        unsafe {
-            if has.brbe {
-                write_sysreg!("s2_1_c9_c0_0", self.brbcr);
-            }
-            if has.trbe {
-                write_sysreg!("s3_0_c9_c11_0", self.trblimitr);
-                isb();
-            }
-            if has.trf {
-                write_sysreg!("s3_0_c1_c2_1", self.trfcr);
-            }
-            if has.spe {
-                write_sysreg!("s3_0_c9_c10_0", self.pmblimitr);
-                isb();
-                write_sysreg!("s3_0_c9_c9_0", self.pmscr);
-            }
-        }
-    }
 }
 
 impl HostContext {
@@ -415,6 +158,8 @@ impl HostContext {
 
 /// ICC_SRE_EL2.Enable: EL1 reaches ICC_SRE_EL1.
 const ICC_SRE_ENABLE: u64 = 1 << 3;
+/// CPTR_EL2.TSM with E2H 0: SME traps.
+const CPTR_TSM: u64 = 1 << 12;
 
 /// # Safety
 ///
@@ -466,111 +211,8 @@ pub fn flush_local() {
     }
 }
 
-/// CPTR_EL2.TSM with E2H 0: SME traps.
-const CPTR_TSM: u64 = 1 << 12;
-
-/// CPTR_EL2.TFP with E2H 0.
-pub const CPTR_TFP: u64 = 1 << 10;
-
-/// Gives the guest its FP registers at its first use. The host saved its own (`module/el1`): with
-/// the V registers the upper parts of its Z registers are lost.
-pub fn load_fp(fp: &Fp) {
-    let cptr = read_sysreg!("cptr_el2") & !CPTR_TFP;
-    // SAFETY: from here on the guest may use the registers, which are loaded below; EL2's own code
-    // uses none (target aarch64-unknown-none-softfloat).
-    unsafe { write_sysreg!("cptr_el2", cptr) };
-    isb();
-    macro_rules! load {
-        ($($a:literal $b:literal $at:literal)*) => {
-            concat!($("ldp q", $a, ", q", $b, ", [{v}, #", $at, "]\n"),*)
-        };
-    }
-    // SAFETY: as above; `fp.v` is 512 bytes, 16-byte aligned.
-    unsafe {
-        asm!(
-            ".arch_extension fp",
-            ".arch_extension simd",
-            load!(0 1 0  2 3 32  4 5 64  6 7 96  8 9 128  10 11 160  12 13 192  14 15 224
-                  16 17 256  18 19 288  20 21 320  22 23 352  24 25 384  26 27 416
-                  28 29 448  30 31 480),
-            "msr fpsr, {fpsr}",
-            "msr fpcr, {fpcr}",
-            v = in(reg) &raw const fp.v,
-            fpsr = in(reg) fp.fpsr,
-            fpcr = in(reg) fp.fpcr,
-            options(nostack, preserves_flags)
-        );
-    }
-}
-
-/// Takes the guest's FP registers down, if it used them, and leaves zeros for the host: it loads its
-/// own. Answers whether there were any.
-pub fn save_fp(fp: &mut Fp) -> bool {
-    if read_sysreg!("cptr_el2") & CPTR_TFP != 0 {
-        return false;
-    }
-    macro_rules! save {
-        ($($a:literal $b:literal $at:literal)*) => {
-            concat!($("stp q", $a, ", q", $b, ", [{v}, #", $at, "]\n"),*)
-        };
-    }
-    macro_rules! clear {
-        ($($n:literal)*) => { concat!($("movi v", $n, ".2d, #0\n"),*) };
-    }
-    let (fpsr, fpcr): (u64, u64);
-    // SAFETY: `fp.v` is 512 bytes, 16-byte aligned, and ours; EL2's own code uses no FP register.
-    unsafe {
-        asm!(
-            ".arch_extension fp",
-            ".arch_extension simd",
-            save!(0 1 0  2 3 32  4 5 64  6 7 96  8 9 128  10 11 160  12 13 192  14 15 224
-                  16 17 256  18 19 288  20 21 320  22 23 352  24 25 384  26 27 416
-                  28 29 448  30 31 480),
-            "mrs {fpsr}, fpsr",
-            "mrs {fpcr}, fpcr",
-            clear!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29
-                   30 31),
-            "msr fpsr, xzr",
-            "msr fpcr, xzr",
-            v = in(reg) &raw mut fp.v,
-            fpsr = out(reg) fpsr,
-            fpcr = out(reg) fpcr,
-            options(nostack, preserves_flags)
-        );
-    }
-    fp.fpsr = fpsr;
-    fp.fpcr = fpcr;
-    true
-}
-
 /// Waits for what the guest began: its accesses, and its TLB and cache maintenance (Arm ARM B2.3.11).
 pub fn drain() {
     // SAFETY: barriers.
     unsafe { asm!("dsb sy", "isb", options(nostack, preserves_flags)) };
-}
-
-/// Leaves nothing of a guest's in the FP registers, whatever mode they are in: EL2 is broken. Loads
-/// are legal in streaming mode, too.
-pub fn forget_fp() {
-    let zero = [0u64; 2];
-    let cptr = read_sysreg!("cptr_el2") & !CPTR_TFP;
-    macro_rules! clear {
-        ($($n:literal)*) => { concat!($("ldr q", $n, ", [{zero}]\n"),*) };
-    }
-    // SAFETY: EL2's own code uses no FP register, and nobody's are wanted any more: the guest is
-    // lost, and the host is about to end itself.
-    unsafe {
-        write_sysreg!("cptr_el2", cptr);
-        isb();
-        asm!(
-            ".arch_extension fp",
-            ".arch_extension simd",
-            clear!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29
-                   30 31),
-            "msr fpsr, xzr",
-            "msr fpcr, xzr",
-            zero = in(reg) &raw const zero,
-            options(nostack, preserves_flags)
-        );
-    }
 }

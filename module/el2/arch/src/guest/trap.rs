@@ -19,7 +19,7 @@ use mvirt_hyp::vm::vcpu::{Pending, Vcpu};
 use mvirt_hyp::vm::Vm;
 
 use super::run::Running;
-use super::{switch, sysreg, timers};
+use super::{fp, sysreg, timers};
 use crate::calls::with_memory;
 use crate::cpu::id_regs;
 use crate::cpu::PerCpu;
@@ -64,7 +64,7 @@ fn synchronous(running: &mut Running, frame: &mut Frame) -> bool {
         Event::Memory(access) => memory(running, frame, access),
         Event::Wait(wfx) => wait_for(running, frame, wfx),
         Event::FpSimd => {
-            switch::load_fp(&running.vcpu.fp);
+            fp::load(&running.vcpu.fp);
             true
         }
         Event::Undefined => undefined(frame),
