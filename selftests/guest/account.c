@@ -27,13 +27,15 @@ struct mvirt_info account_info(void)
 	return info;
 }
 
-/* By the kernel's count of what was pinned and what was released. */
-static uint64_t pinned_pages(void)
+uint64_t pinned_pages(void)
 {
 	unsigned long long acquired = 0, released = 0, value;
-	FILE *file = fopen("/proc/vmstat", "r");
 	char name[64];
+	FILE *file;
 
+	/* Each CPU counts for itself, and adds it up late. */
+	write_file("/proc/sys/vm/stat_refresh", "1");
+	file = fopen("/proc/vmstat", "r");
 	while (file && fscanf(file, "%63s %llu", name, &value) == 2) {
 		if (!strcmp(name, "nr_foll_pin_acquired"))
 			acquired = value;
@@ -92,11 +94,8 @@ static uint64_t module_users(void)
 
 void account_take_exact(struct account *account)
 {
-	struct mvirt_info info;
+	struct mvirt_info info = account_info();
 
-	/* Each CPU's part of the kernel's counters is in what is read after this. */
-	write_file("/proc/sys/vm/stat_refresh", "1");
-	info = account_info();
 	account->el2 = info.image_bytes + info.stack_bytes + info.meta_bytes + info.el2_table_bytes +
 		       info.host_table_bytes + info.pool_bytes + info.decoy_bytes + info.el1_bytes;
 	account->guest_tables = info.guest_table_bytes;

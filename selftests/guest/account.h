@@ -25,6 +25,8 @@ struct account {
 
 /* What mvirt tells of itself; all 0 on KVM. */
 struct mvirt_info account_info(void);
+/* Pages that are pinned, by the kernel's count of what was pinned and what was released. */
+uint64_t pinned_pages(void);
 /* What is exact at any time: all but free memory and slabs. */
 void account_take_exact(struct account *account);
 /* All of it, after what the kernel frees late is free. */

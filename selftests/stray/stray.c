@@ -24,6 +24,7 @@
 
 #include "kselftest.h"
 
+#include "account.h"
 #include "el2.h"
 #include "machine.h"
 #include "stray.h"
@@ -186,27 +187,6 @@ static unsigned int watch(const struct way *way, enum mode mode)
 	/* What it started and did not wait for. */
 	kill(-pid, SIGKILL);
 	return WIFSIGNALED(status) ? died(way, status) : result->got;
-}
-
-static uint64_t pinned_pages(void)
-{
-	unsigned long long acquired = 0, released = 0, value;
-	char name[64];
-	FILE *file;
-
-	/* Each CPU counts for itself, and adds it up late. */
-	write_file("/proc/sys/vm/stat_refresh", "1");
-	file = fopen("/proc/vmstat", "r");
-
-	while (file && fscanf(file, "%63s %llu", name, &value) == 2) {
-		if (!strcmp(name, "nr_foll_pin_acquired"))
-			acquired = value;
-		else if (!strcmp(name, "nr_foll_pin_released"))
-			released = value;
-	}
-	if (file)
-		fclose(file);
-	return acquired - released;
 }
 
 /* Whether nothing is left of the guest: what EL2 has of it, and the kernel's pins. */
