@@ -155,7 +155,8 @@ calls! {
     Run 9 Share as share(pfn) -> ();
     /// Ends a share; [`Error::Busy`] while EL2 uses the page.
     Run 10 Unshare as unshare(pfn) -> ();
-    /// Tells who owns a page and how it is shared: for tests and for `mvirt doctor`.
+    /// Tells who owns a page and how it is shared: for tests, and for the host before it unpins a page
+    /// that a guest gave up.
     Run 11 PageState as page_state(pfn) -> (owner, state);
     /// Breaks EL2 on purpose, to show the report: 0 a data abort, 1 a panic, 2 a stack overflow,
     /// 3 a write to EL2's text. Answered only by an image built with the `crash_test` option.
