@@ -8,7 +8,16 @@
 #include <sys/mman.h>
 
 #include "guest.h"
+#include "account.h"
 #include "tests.h"
+
+/* What the C library's headers of the build machine may be too old for. */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE	23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
 
 GUEST_NUMBERS(MEMORY_TESTS);
 
@@ -67,6 +76,37 @@ static uint64_t touch(struct vm *vm, uint64_t ipa, bool write)
 	return value;
 }
 
+/*
+ * Makes the slot at BLOCKS_BASE huge pages, if those are asked for and EL2 maps them as blocks. Does not
+ * leave it to luck: what the first accesses leave in small pages is collapsed.
+ */
+static uint64_t make_huge(struct vm *vm)
+{
+	void *host = vm_host(vm, BLOCKS_BASE);
+	int tries;
+
+	if (state.backing != BACKING_THP || sysconf(_SC_PAGESIZE) != 4096)
+		return 0;
+	if (madvise(host, BLOCKS_SIZE, MADV_POPULATE_WRITE))
+		return -errno;
+	/* A page may be busy for a moment: EAGAIN. */
+	for (tries = 0; madvise(host, BLOCKS_SIZE, MADV_COLLAPSE); tries++) {
+		if (errno != EAGAIN || tries == 50)
+			return -errno;
+		usleep(100000);
+	}
+	return BLOCKS_SIZE / BLOCK_SIZE;
+}
+
+/* Grows with what the host donates alone: EL2 takes nothing else, and what it uses is of the pool. */
+static uint64_t el2_bytes(void)
+{
+	struct mvirt_info info = account_info();
+
+	return info.pool_bytes + info.host_table_bytes + info.el2_table_bytes + info.guest_table_bytes +
+	       info.vm_bytes + info.decoy_bytes;
+}
+
 static uint64_t memory_request(struct vcpu *vcpu, uint64_t number, uint64_t arg)
 {
 	struct vm *vm = vcpu->vm;
@@ -96,6 +136,10 @@ static uint64_t memory_request(struct vcpu *vcpu, uint64_t number, uint64_t arg)
 		return last_data;
 	case REQUEST_MMIOS:
 		return state.nr_mmio;
+	case REQUEST_HUGE:
+		return make_huge(vm);
+	case REQUEST_EL2_BYTES:
+		return el2_bytes();
 	}
 	return -ENOSYS;
 }

@@ -37,6 +37,7 @@
 /* One of many blocks. */
 #define BLOCKS_BASE	0xb0000000
 #define BLOCKS_SIZE	(96UL << 20)
+#define BLOCK_SIZE	(2UL << 20)
 
 /* Requests of this test; their argument is an address of the guest. */
 #define REQUEST_PEEK	(REQUEST_OWN + 0)	/* 8 bytes as the VMM reads them; PEEK_REFUSED at SIGBUS */
@@ -49,6 +50,8 @@
 #define REQUEST_MMIO	(REQUEST_OWN + 7)	/* the last MMIO access: len << 32 | is_write << 31 | offset */
 #define REQUEST_MMIO_DATA	(REQUEST_OWN + 8)	/* what it wrote */
 #define REQUEST_MMIOS	(REQUEST_OWN + 9)	/* how many there were */
+#define REQUEST_HUGE	(REQUEST_OWN + 10)	/* makes BLOCKS_BASE huge pages; how many, 0 where none are meant, or -errno */
+#define REQUEST_EL2_BYTES	(REQUEST_OWN + 11)	/* what EL2 has of the host for itself */
 #define PEEK_REFUSED	0xdeaddeaddeaddeadUL
 /* What a read of a hole gives, by its offset. */
 #define HOLE_VALUE(offset)	(0xf1e2d3c4b5a69788UL + (offset))

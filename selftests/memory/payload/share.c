@@ -134,10 +134,13 @@ void relinquish(void)
 	CHECK_EQ(hvc(MEM_UNSHARE, SHARED, 0, 0), 0);
 }
 
-/* Where a page is part of a block, a table is needed to split it: for each block another one. */
+/*
+ * Where a page is part of a block, a table is needed to split it: for each block another one. Huge pages are
+ * more blocks than EL2 has pages to spare, and so the host gives it some on the way.
+ */
 void relinquish_in_many_blocks(void)
 {
-	u64 a, block = 2UL << 20;
+	u64 a, huge, bytes;
 
 	if (!has_services())
 		return;
@@ -145,13 +148,20 @@ void relinquish_in_many_blocks(void)
 		CHECK_EQ(hvc(MEM_RELINQUISH, SHARED, 0, 0), NOT_SUPPORTED);
 		return;
 	}
-	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block)
+	huge = request(REQUEST_HUGE, 0);
+	if (huge)
+		CHECK_EQ(huge, BLOCKS_SIZE / BLOCK_SIZE);
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += BLOCK_SIZE)
 		mmio_write64(a + 16 * granule, a);
-	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block) {
+	bytes = request(REQUEST_EL2_BYTES, 0);
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += BLOCK_SIZE) {
 		mmio_write64(a + 17 * granule, a);
 		CHECK_AT(a, hvc(MEM_RELINQUISH, a + 16 * granule, 0, 0), 0);
 	}
-	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += block) {
+	/* Else the pool did not run dry, and nothing was seen of what happens then. */
+	if (huge)
+		CHECK(request(REQUEST_EL2_BYTES, 0) > bytes);
+	for (a = BLOCKS_BASE; a < BLOCKS_BASE + BLOCKS_SIZE; a += BLOCK_SIZE) {
 		CHECK_AT(a, request(REQUEST_PEEK, a + 16 * granule), 0);
 		CHECK_AT(a, mmio_read64(a + 17 * granule), a);
 	}
