@@ -3,6 +3,7 @@
  * How a payload's CPUs start, its vectors, and its translation tables. The VM's memory is zero where
  * the payload's image does not reach, so that nothing clears .bss.
  */
+#include "frame_asm.h"
 #include "payload_asm.h"
 #include "protocol.h"
 
@@ -86,20 +87,7 @@ vectors:
 	.endr
 
 exception_entry:
-	stp	x2, x3, [sp, #16 * 1]
-	stp	x4, x5, [sp, #16 * 2]
-	stp	x6, x7, [sp, #16 * 3]
-	stp	x8, x9, [sp, #16 * 4]
-	stp	x10, x11, [sp, #16 * 5]
-	stp	x12, x13, [sp, #16 * 6]
-	stp	x14, x15, [sp, #16 * 7]
-	stp	x16, x17, [sp, #16 * 8]
-	stp	x18, x19, [sp, #16 * 9]
-	stp	x20, x21, [sp, #16 * 10]
-	stp	x22, x23, [sp, #16 * 11]
-	stp	x24, x25, [sp, #16 * 12]
-	stp	x26, x27, [sp, #16 * 13]
-	stp	x28, x29, [sp, #16 * 14]
+	save_x2_to_x29
 	mrs	x1, elr_el1
 	stp	x30, x1, [sp, #16 * 15]
 	mrs	x1, spsr_el1
@@ -110,20 +98,7 @@ exception_entry:
 	msr	spsr_el1, x1
 	ldp	x30, x1, [sp, #16 * 15]
 	msr	elr_el1, x1
-	ldp	x2, x3, [sp, #16 * 1]
-	ldp	x4, x5, [sp, #16 * 2]
-	ldp	x6, x7, [sp, #16 * 3]
-	ldp	x8, x9, [sp, #16 * 4]
-	ldp	x10, x11, [sp, #16 * 5]
-	ldp	x12, x13, [sp, #16 * 6]
-	ldp	x14, x15, [sp, #16 * 7]
-	ldp	x16, x17, [sp, #16 * 8]
-	ldp	x18, x19, [sp, #16 * 9]
-	ldp	x20, x21, [sp, #16 * 10]
-	ldp	x22, x23, [sp, #16 * 11]
-	ldp	x24, x25, [sp, #16 * 12]
-	ldp	x26, x27, [sp, #16 * 13]
-	ldp	x28, x29, [sp, #16 * 14]
+	restore_x2_to_x29
 	ldp	x0, x1, [sp]
 	add	sp, sp, #FRAME_SIZE
 	eret
@@ -135,12 +110,7 @@ exception_entry:
 	 */
 	.globl	smccc_call
 smccc_call:
-	stp	x29, x30, [sp, #-96]!
-	stp	x19, x20, [sp, #16]
-	stp	x21, x22, [sp, #32]
-	stp	x23, x24, [sp, #48]
-	stp	x25, x26, [sp, #64]
-	stp	x27, x28, [sp, #80]
+	push_callee_saved
 	stp	x0, x1, [sp, #-16]!
 	mov	x9, x1
 	.irp	n, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30
@@ -177,12 +147,7 @@ smccc_call:
 	stp	x2, x3, [x8, #16]
 	ldp	x10, x11, [sp], #32
 	stp	x10, x11, [x8]
-	ldp	x19, x20, [sp, #16]
-	ldp	x21, x22, [sp, #32]
-	ldp	x23, x24, [sp, #48]
-	ldp	x25, x26, [sp, #64]
-	ldp	x27, x28, [sp, #80]
-	ldp	x29, x30, [sp], #96
+	pop_callee_saved
 	ret
 
 	/*
