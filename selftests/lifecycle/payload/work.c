@@ -29,6 +29,26 @@ static void touch(u64 index)
 			break;
 }
 
+/* With the virtual timer's interrupt enabled. */
+static void sleep_until(u64 due)
+{
+	write_sysreg(cntv_cval_el0, due);
+	write_sysreg(cntv_ctl_el0, 1);
+	while (now() < due)
+		wfi();
+	write_sysreg(cntv_ctl_el0, 0);
+	isb();
+}
+
+/* @work counts itself in @stopped when it is done. */
+static void on_two_cpus(void (*work)(u64 index))
+{
+	gic_init();
+	cpu_start(1, work);
+	work(0);
+	wait_for(&stopped, 2);
+}
+
 static void work_on(u64 index)
 {
 	u64 round, due;
@@ -41,12 +61,7 @@ static void work_on(u64 index)
 		touch(index);
 		gic_sgi(1, BIT(!index));
 		due = now() + ticks(2000);
-		write_sysreg(cntv_cval_el0, due);
-		write_sysreg(cntv_ctl_el0, 1);
-		while (now() < due)
-			wfi();
-		write_sysreg(cntv_ctl_el0, 0);
-		isb();
+		sleep_until(due);
 		if (!index)
 			request(REQUEST_PROGRESS, round);
 	}
@@ -56,10 +71,7 @@ static void work_on(u64 index)
 /* Memory, SGIs, timers and sleep on two CPUs, for some tenths of a second. */
 void work(void)
 {
-	gic_init();
-	cpu_start(1, work_on);
-	work_on(0);
-	wait_for(&stopped, 2);
+	on_two_cpus(work_on);
 }
 
 /* Never ends and never leaves by itself. */
@@ -137,12 +149,7 @@ static void watch_time(u64 index)
 			break;
 		__atomic_store_n(&latest, due, __ATOMIC_SEQ_CST);
 		due += ticks(500);
-		write_sysreg(cntv_cval_el0, due);
-		write_sysreg(cntv_ctl_el0, 1);
-		while (now() < due)
-			wfi();
-		write_sysreg(cntv_ctl_el0, 0);
-		isb();
+		sleep_until(due);
 		mmio_write64(FIRST + 4096 * (2 * (round++ % 256) + index), due);
 		if (!index)
 			__atomic_store_n(&over, request(REQUEST_IS_OVER, round), __ATOMIC_SEQ_CST);
@@ -153,8 +160,5 @@ static void watch_time(u64 index)
 /* Sleeps by timers, counts, touches memory, until the VMM says that it is over. */
 void keep_time(void)
 {
-	gic_init();
-	cpu_start(1, watch_time);
-	watch_time(0);
-	wait_for(&stopped, 2);
+	on_two_cpus(watch_time);
 }
