@@ -5,9 +5,12 @@
 
 #define STRAY_PAYLOADS(X)	X(keep, 1, 0)
 
-/* The secret, which the guest has before the host strays; its last page counts the beats instead. */
+/*
+ * The secret, which the guest has before the host strays; its last page counts the beats instead. More
+ * pages than 8 CPUs have decoys.
+ */
 #define SECRET_BASE	GUEST_EXTRA_BASE
-#define SECRET_PAGES	16
+#define SECRET_PAGES	48
 /* Its word at an address. No byte of it is 0: it may be taken for a string. */
 #define SECRET_AT(seed, address)	(((address) * 0x9e3779b97f4a7c15UL ^ (seed)) | 0x0101010101010101UL)
 /* Memory that the guest touches on command alone. */

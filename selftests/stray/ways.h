@@ -94,6 +94,8 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 	X(poke, HARMS, HOST_WELL, GUEST_WELL, OUT_PASSES, "ptrace, PTRACE_POKEDATA")	\
 	X(name_of_it, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "a string argument: prctl(PR_SET_NAME)")	\
 	X(other_vm, NONE, HOST_WELL, GUEST_WELL, OUT_ZEROS, "process_vm_readv while another VM's VMM writes to its own guest so")	\
+	X(both_sides, HARMS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "process_vm_readv from a page of the guest to two others, which are read then")	\
+	X(crowd, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "process_vm_readv by 16 threads at a time")	\
 	X(core_dump, READS, HOST_WELL, GUEST_GONE, OUT_ZEROS, "core dump of the VMM")
 
 /* The guest's memory as the buffer of a file, pipe or socket, or as the file. */
