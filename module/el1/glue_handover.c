@@ -144,7 +144,16 @@ void mvirt_handover_remove(void)
 	unregister_reboot_notifier(&reboot_notifier);
 }
 
+/*
+ * A console may be printed to by a thread (CON_NBCON, as the PL011's). It is stopped, and what it has not
+ * printed is, by a syscore operation of printk's, which comes behind shut_down(): the last come first. No
+ * module can ask if a console has all. So the thread gets time, or the machine restarts without a word.
+ * Interrupts are on here, and printk's own operation sleeps too.
+ */
+#define PRINTING_MS	1000
+
 void mvirt_restart(void)
 {
+	msleep(PRINTING_MS);
 	emergency_restart();
 }

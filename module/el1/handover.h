@@ -37,7 +37,7 @@ void mvirt_rs_kexec(void);
 /* Devices are shut down, for a restart, power-off or kexec. */
 void mvirt_rs_shutdown(void);
 
-/* Restarts the machine at once. */
+/* Restarts the machine, once its consoles had time to print; sleeps. */
 void mvirt_restart(void);
 
 #endif

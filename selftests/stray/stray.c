@@ -3,7 +3,8 @@
  * Each way of ways.h beside a guest of its own, in a process of its own that is watched: what does not
  * end is killed, and must die of it.
  *
- *	stray [NAME]	protected guests, and what the list says of them
+ *	stray [NAME]	protected guests, and what the list says of them; of those only whose name has NAME
+ *			in it. A way that ends the machine is tried by its whole name alone.
  *	stray control	guests without protection: each way that reads finds, each that writes harms
  *	stray kill	protected guests; the VMM is killed while it strays
  *
@@ -260,6 +261,20 @@ static void kill_way(const struct way *way)
 	ksft_test_result(good, "kill: %s\n", way->name);
 }
 
+/* Whether a way is tried: @only is a part of a name, or all of the name of one that ends the machine. */
+static bool is_wanted(const struct way *way, enum mode mode, const char *only)
+{
+	const struct way *other;
+
+	if (mode == CONTROL && !(way->control & (READS | HARMS)))
+		return false;
+	for (other = ways; other < ways + NR_WAYS; other++) {
+		if (other->control & ENDS && !strcmp(other->name, only))
+			return way == other;
+	}
+	return !(way->control & ENDS) && strstr(way->name, only);
+}
+
 static void print_table(void)
 {
 	size_t i;
@@ -296,10 +311,10 @@ int main(int argc, char **argv)
 		ksft_exit_fail_msg("/dev/hostile, /dev/kmsg: %s\n", strerror(errno));
 	pins = pinned_pages();
 	for (way = ways; way < ways + NR_WAYS; way++)
-		planned += strstr(way->name, only) && (mode != CONTROL || way->control & (READS | HARMS));
+		planned += is_wanted(way, mode, only);
 	ksft_set_plan(planned);
 	for (way = ways; way < ways + NR_WAYS; way++) {
-		if (!strstr(way->name, only) || (mode == CONTROL && !(way->control & (READS | HARMS))))
+		if (!is_wanted(way, mode, only))
 			continue;
 		if (mode == KILL)
 			kill_way(way);

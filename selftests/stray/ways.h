@@ -28,7 +28,8 @@
 	X(OUT_STRANGE, 11, "bytes of somebody else")			\
 	X(OUT_BROKEN, 12, "the test is broken")				\
 	X(OUT_HANGS, 13, "hangs")					\
-	X(OUT_SKIPPED, 14, "not here")
+	X(OUT_SKIPPED, 14, "not here")					\
+	X(OUT_GONE, 15, "gone with the machine")
 
 #define STRAY_OUTCOME(name, bit, text)	name = 1 << (bit),
 enum outcome { STRAY_OUTCOMES(STRAY_OUTCOME) };
@@ -48,7 +49,8 @@ enum guest_end { STRAY_GUESTS(STRAY_GUEST) };
 /* What became of the host. That it had nothing to complain of in its log is checked with each row. */
 #define STRAY_HOSTS(X)							\
 	X(HOST_WELL, "goes on")						\
-	X(HOST_PAGE, "goes on without the page")
+	X(HOST_PAGE, "goes on without the page")			\
+	X(HOST_RESTARTS, "the machine restarts")
 
 #define STRAY_HOST(name, text)	name,
 enum host_end { STRAY_HOSTS(STRAY_HOST) };
@@ -64,6 +66,8 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 #define FILE_	4
 /* A gap that is known: what is listed is what must not be, and the test says so until it is mended. */
 #define GAP	8
+/* It ends the machine: in a boot of its own, whose test.toml says what it shows before. */
+#define ENDS	16
 
 /* EL0: the VMM's own accesses to its mapping of the guest's memory. */
 #define STRAY_EL0(X)									\
@@ -184,8 +188,14 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 	X(atomic_page, HARMS, HOST_WELL, GUEST_WELL, OUT_PASSES, "linear map, atomic64_add")	\
 	X(zeropad, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "load_unaligned_zeropad across the page's start")	\
 	X(kcore, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "/proc/kcore")		\
-	X(dev_mem, NONE, HOST_WELL, GUEST_WELL, OUT_EPERM, "/dev/mem, read and mmap")	\
-	X(kexec_load, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "kexec_load of a segment that is there")
+	X(dev_mem, NONE, HOST_WELL, GUEST_WELL, OUT_EPERM, "/dev/mem, read and mmap")
+
+/* Other kernels in the place of this one. */
+#define STRAY_MACHINE(X)								\
+	X(hibernate, NONE, HOST_WELL, GUEST_WELL, OUT_EBUSY, "hibernation: disk to /sys/power/state")	\
+	X(restore, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "restore of a hibernation image: its device to /sys/power/resume")	\
+	X(kexec_load, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "kexec_load of a kernel that is there")	\
+	X(kexec, NONE | ENDS, HOST_RESTARTS, GUEST_GONE, OUT_GONE, "start of that kernel: LINUX_REBOOT_CMD_KEXEC")
 
 /* Tracing. */
 #define STRAY_TRACE(X)									\
@@ -197,6 +207,7 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 	X(bpf_read_kernel, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS, "bpf_probe_read_kernel of the linear map")
 
 #define STRAY_WAYS(X)									\
-	STRAY_EL0(X) STRAY_PROC(X) STRAY_IO(X) STRAY_BLOCK(X) STRAY_THREAD(X) STRAY_MM(X) STRAY_KERNEL(X) STRAY_TRACE(X)
+	STRAY_EL0(X) STRAY_PROC(X) STRAY_IO(X) STRAY_BLOCK(X) STRAY_THREAD(X) STRAY_MM(X) STRAY_KERNEL(X) STRAY_MACHINE(X)	\
+	STRAY_TRACE(X)
 
 #endif /* MVIRT_STRAY_WAYS_H */

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "el2.h"
@@ -157,20 +156,4 @@ unsigned int way_dev_mem(struct stray *s)
 		return broke(s, "/dev/mem");
 	map = mmap(NULL, s->page, PROT_READ, MAP_SHARED, fd, at);
 	return gave(s, "mmap of /dev/mem", map == MAP_FAILED ? -1 : 0);
-}
-
-/* A kernel to start, of which a segment is the guest's: it is copied now. It is never started. */
-unsigned int way_kexec_load(struct stray *s)
-{
-	struct { const void *from; size_t size; uint64_t to; size_t room; } segment = {
-		s->secret, 8 * s->page, 0, 8 * s->page,
-	};
-	unsigned int got;
-
-	/* Somewhere in RAM: 256 MiB behind its start on QEMU's machine. */
-	segment.to = 0x50000000;
-	got = gave(s, "kexec_load", syscall(SYS_kexec_load, segment.to, 1UL, &segment, 0xb7UL << 16));
-	/* Forgets it. */
-	syscall(SYS_kexec_load, 0UL, 0UL, NULL, 0xb7UL << 16);
-	return got;
 }
