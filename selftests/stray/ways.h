@@ -167,6 +167,8 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 	X(punch_half, HARMS | FILE_, HOST_WELL, GUEST_WELL, OUT_PASSES, "hole in a part of a page, which the kernel clears")	\
 	X(ksm, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "KSM: MADV_MERGEABLE, two scans")	\
 	X(compact, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "compaction and migration: compact_memory, allocation of huge blocks")	\
+	X(collapse, NONE, HOST_WELL, GUEST_WELL, OUT_EAGAIN | OUT_PASSES, "a huge page in their place: MADV_COLLAPSE")	\
+	X(userfault, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS | OUT_EBUSY, "userfaultfd: UFFDIO_COPY of a page, UFFDIO_MOVE of another")	\
 	X(reclaim, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "reclaim of the VMM's memory group, swap on zram")	\
 	X(pageout, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "MADV_PAGEOUT, swap on zram")	\
 	X(soft_offline, NONE, HOST_WELL, GUEST_WELL, OUT_EBUSY, "memory failure: MADV_SOFT_OFFLINE")	\

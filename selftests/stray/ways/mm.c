@@ -2,11 +2,13 @@
 /* What a VMM does with the mapping behind its guest's memory, while the guest runs in it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,21 @@
 #include "el2.h"
 #include "machine.h"
 #include "stray.h"
+
+#define HUGE	(2UL << 20)
+
+/* What the toolchain's headers may be too old for. */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+#ifndef UFFDIO_MOVE
+#define UFFD_FEATURE_MOVE	(1UL << 16)
+struct uffdio_move {
+	uint64_t dst, src, len, mode;
+	int64_t move;
+};
+#define UFFDIO_MOVE	_IOWR(UFFDIO, 0x05, struct uffdio_move)
+#endif
 
 /* What the VMM itself loads at the start of a page. */
 static unsigned int load(struct stray *s, const uint8_t *at, unsigned int page)
@@ -104,6 +121,83 @@ unsigned int way_truncate(struct stray *s)
 	unsigned int got = gave(s, "ftruncate", ftruncate(s->memfd, 0));
 
 	return got == OUT_PASSES ? load_page(s, 0) : got;
+}
+
+/* The frames of the secret's pages; how many are not there, or not where they were. */
+static unsigned int frames(struct stray *s, uint64_t *pfns, bool first)
+{
+	unsigned int n, moved = 0;
+
+	for (n = 0; n < SECRET_PAGES; n++) {
+		uint64_t pfn = pfn_of(s->secret + n * s->page);
+
+		moved += !pfn || (!first && pfn != pfns[n]);
+		pfns[n] = pfn;
+	}
+	return moved;
+}
+
+/* A huge page in the place of the guest's pages: these would have to move into it. */
+unsigned int way_collapse(struct stray *s)
+{
+	uint64_t pfns[SECRET_PAGES];
+	unsigned int got;
+
+	if (s->page != 4096)
+		return lacks(s, "no huge pages of 2 MiB");
+	if (frames(s, pfns, true) || madvise(s->secret, HUGE, MADV_HUGEPAGE))
+		return broke(s, "MADV_HUGEPAGE");
+	got = gave(s, "MADV_COLLAPSE", madvise(s->secret, HUGE, MADV_COLLAPSE));
+	if (frames(s, pfns, false)) {
+		note(s, "pages of the guest moved");
+		got |= OUT_STRANGE;
+	}
+	return got;
+}
+
+static int open_userfaultfd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	int fd = syscall(SYS_userfaultfd, UFFD_USER_MODE_ONLY);
+
+	return fd >= 0 && ioctl(fd, UFFDIO_API, &api) ? -1 : fd;
+}
+
+/* Whether the guest's memory is a huge page. */
+static bool is_huge(void)
+{
+	const char *wanted = getenv("backing");
+
+	return wanted && !strcmp(wanted, "thp");
+}
+
+/*
+ * A fault of the VMM's that is served by a page of the guest's: by a copy, and by the page itself. Not by a
+ * part of a huge page: where that is pinned, by whomever, the kernel tries again until the caller is killed.
+ */
+unsigned int way_userfault(struct stray *s)
+{
+	uint8_t *to = mmap(NULL, 2 * s->page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct uffdio_register area = { .range = { (uintptr_t)to, 2 * s->page }, .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct uffdio_copy copy = { .dst = (uintptr_t)to, .src = (uintptr_t)s->secret, .len = s->page };
+	struct uffdio_move move = { .dst = (uintptr_t)to + s->page, .src = (uintptr_t)s->secret + s->page, .len = s->page };
+	uint64_t pfns[SECRET_PAGES];
+	int fd = open_userfaultfd();
+	unsigned int got;
+
+	if (fd < 0 || to == MAP_FAILED || ioctl(fd, UFFDIO_REGISTER, &area) || frames(s, pfns, true))
+		return broke(s, "userfaultfd");
+	got = gave(s, "UFFDIO_COPY", ioctl(fd, UFFDIO_COPY, &copy));
+	if (got == OUT_PASSES)
+		got = saw(s, to, s->page, 0);
+	if (!is_huge())
+		got |= gave(s, "UFFDIO_MOVE", ioctl(fd, UFFDIO_MOVE, &move));
+	if (frames(s, pfns, false)) {
+		note(s, "a page of the guest moved");
+		got |= OUT_STRANGE;
+	}
+	close(fd);
+	return got;
 }
 
 /* Half a page: the kernel clears it in place. */
