@@ -50,8 +50,8 @@ unsigned int way_hwpoison_inject(struct stray *s)
 	/* The VMM may be told at once. */
 	if (CAUGHT(error = write_file("/sys/kernel/debug/hwpoison/corrupt-pfn", text)))
 		return OUT_SIGBUS;
-	/* EBUSY: somebody still has the page. The guest has. */
-	if (error && error != -EBUSY) {
+	/* Somebody still has the page: the guest. EHWPOISON: so that a huge page could not be split. */
+	if (error && error != -EBUSY && error != -EHWPOISON) {
 		errno = -error;
 		return broke(s, "corrupt-pfn");
 	}
