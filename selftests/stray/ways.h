@@ -195,7 +195,7 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 /* Other kernels in the place of this one. */
 #define STRAY_MACHINE(X)								\
 	X(hibernate, NONE, HOST_WELL, GUEST_WELL, OUT_EBUSY, "hibernation: disk to /sys/power/state")	\
-	X(restore, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "restore of a hibernation image: its device to /sys/power/resume")	\
+	X(restore, NONE, HOST_WELL, GUEST_WELL, OUT_EBUSY, "restore of a hibernation image: its device to /sys/power/resume")	\
 	X(kexec_load, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "kexec_load of a kernel that is there")	\
 	X(kexec, NONE | ENDS, HOST_RESTARTS, GUEST_GONE, OUT_GONE, "start of that kernel: LINUX_REBOOT_CMD_KEXEC")
 

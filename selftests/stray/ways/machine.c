@@ -14,9 +14,11 @@
 
 #define HIBERNATION_REFUSED	"^mvirt: hibernation is refused: "
 #define RESTORE_REFUSED		"^mvirt: a hibernation image is not restored: "
+/* What the kernel says when who was asked before the restore has answered EBUSY. */
+#define RESTORE_ENDED		"^PM: hibernation: resume failed \\(-16\\)"
 
-/* EBUSY is an answer of others', too: what counts is that mvirt has said it, once. */
-static unsigned int refused(struct stray *s, int log, const char *line, unsigned int got)
+/* EBUSY is an answer of others', too: what counts is that this is said, once. */
+static unsigned int said(struct stray *s, int log, const char *line, unsigned int got)
 {
 	int times = log_matches(log, line);
 
@@ -43,9 +45,9 @@ unsigned int way_hibernate(struct stray *s)
 	unsigned int got;
 
 	errno = -write_file("/sys/power/state", "disk");
-	got = refused(s, log, HIBERNATION_REFUSED, gave(s, "disk to /sys/power/state", errno ? -1 : 0));
+	got = said(s, log, HIBERNATION_REFUSED, gave(s, "disk to /sys/power/state", errno ? -1 : 0));
 	if (!access("/dev/snapshot", F_OK))
-		got |= refused(s, log, HIBERNATION_REFUSED, open_snapshot(s, O_RDONLY));
+		got |= said(s, log, HIBERNATION_REFUSED, open_snapshot(s, O_RDONLY));
 	close(log);
 	return got;
 }
@@ -66,19 +68,21 @@ static bool write_image_header(struct stray *s, const char *disk)
 	return written == (ssize_t)s->page;
 }
 
-/* The file takes any device that there is, whatever comes of it. */
+/* The file takes any device that there is, whatever comes of it: that is in the log alone. */
 unsigned int way_restore(struct stray *s)
 {
-	int log = log_open();
+	int log = log_open(), again = log_open();
 	unsigned int got;
 
 	if (!write_image_header(s, "/dev/ram0"))
 		return broke(s, "/dev/ram0");
 	errno = -write_file("/sys/power/resume", "1:0");
-	got = refused(s, log, RESTORE_REFUSED, gave(s, "1:0 to /sys/power/resume", errno ? -1 : 0));
-	if (!access("/dev/snapshot", F_OK) &&
-	    refused(s, log, RESTORE_REFUSED, open_snapshot(s, O_WRONLY)) != OUT_EBUSY)
-		got |= OUT_BROKEN;
+	got = said(s, log, RESTORE_REFUSED, gave(s, "1:0 to /sys/power/resume", errno ? -1 : 0));
+	if (got == OUT_PASSES)
+		got = said(s, again, RESTORE_ENDED, OUT_EBUSY);
+	if (!access("/dev/snapshot", F_OK))
+		got |= said(s, log, RESTORE_REFUSED, open_snapshot(s, O_WRONLY));
+	close(again);
 	close(log);
 	return got;
 }
