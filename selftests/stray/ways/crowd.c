@@ -24,8 +24,8 @@ static unsigned int copy(struct stray *s, const uint8_t *from, uint8_t *to)
 }
 
 /*
- * From one of the guest's pages to two others, at their halves: where the kernel copies by the
- * instructions of FEAT_MOPS, one of them wants all three. What is there then is read back.
+ * From one of the guest's pages to two others, at their halves: no page is the kernel's own, and where it
+ * copies by FEAT_MOPS a single instruction comes to all three. What is there then is read back.
  */
 unsigned int way_both_sides(struct stray *s)
 {
