@@ -25,6 +25,12 @@ bool mvirt_allow_release;
 module_param_named(allow_release, mvirt_allow_release, bool, 0444);
 MODULE_PARM_DESC(allow_release, "Let the module be unloaded and EL2 be given back");
 
+int mvirt_crash_in_setup = -1;
+#ifdef CONFIG_MVIRT_CRASH_TEST
+module_param_named(crash_in_setup, mvirt_crash_in_setup, int, 0444);
+MODULE_PARM_DESC(crash_in_setup, "Break EL2 while it is set up, in this way");
+#endif
+
 /* blob.S: initial data, so that modpost has to be told that this runs in time. */
 extern const u8 mvirt_el2_image[], mvirt_el2_image_end[];
 

@@ -9,6 +9,8 @@
 #include <linux/types.h>
 
 extern bool mvirt_allow_release;
+/* Which way EL2 breaks while it is set up (EL2_CALL_CRASH), or -1. */
+extern int mvirt_crash_in_setup;
 
 /* Zeroed, physically contiguous; NULL without a warning if there is none. */
 /* The EL2 image, which is there until the module is initialised. */

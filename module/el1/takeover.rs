@@ -323,6 +323,22 @@ fn release_cpus() -> Result<(), Error> {
     round.result().map_err(|(_, e)| e.error())
 }
 
+/// A test of what is seen of an EL2 that breaks before it is anybody's.
+fn crash_if_asked() -> Result<(), Refusal> {
+    if !cfg!(CONFIG_MVIRT_CRASH_TEST) {
+        return Ok(());
+    }
+    // SAFETY: an int that is set while parameters are parsed, before this.
+    let kind = unsafe { bindings::mvirt_crash_in_setup };
+    match u64::try_from(kind) {
+        Ok(kind) => El2
+            .crash(kind)
+            .map(|_| ())
+            .map_err(|e| Refusal::Step("to crash", e)),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Enters each CPU and puts the host under stage 2. Hotplug is shut out. On how many CPUs Spectre-v2
 /// stays open.
 fn run(memory: &El2Memory) -> Result<u32, Refusal> {
@@ -340,6 +356,7 @@ fn run(memory: &El2Memory) -> Result<u32, Refusal> {
     unsafe { bindings::mvirt_on_each_cpu(Some(enter_other), arg.cast()) };
     round.refused()?;
     El2.prepare().map_err(|e| Refusal::Step("to prepare", e))?;
+    crash_if_asked()?;
     // SAFETY: as above.
     unsafe { bindings::mvirt_on_each_cpu(Some(enable), arg.cast()) };
     round

@@ -160,7 +160,7 @@ calls! {
     Run 11 PageState as page_state(pfn) -> (owner, state);
     /// Breaks EL2 on purpose, to show the report: 0 a data abort, 1 a panic, 2 a stack overflow,
     /// 3 a write to EL2's text. Answered only by an image built with the `crash_test` option.
-    Run 12 Crash as crash(kind) -> ();
+    Any 12 Crash as crash(kind) -> ();
     /// Creates a VM: [`VM_PROTECTED`](super::VM_PROTECTED), and bits of its physical address.
     /// [`Error::NoMemory`] asks for pages for the pool, as 16 contiguous ones, aligned to their size:
     /// the guest's root table may be that long.

@@ -107,6 +107,11 @@ fn answer(frame: &mut Frame, call: Call) {
     }
 }
 
+/// Whether the trust in the host has ended.
+pub fn is_finalised() -> bool {
+    FINALISED.load(Ordering::Acquire)
+}
+
 /// Whether a call is answered by `guest`, which takes the locks that it needs itself.
 fn is_about_vms(call: Call) -> bool {
     call as u16 >= Call::VmCreate as u16

@@ -179,10 +179,15 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
             core::ptr::write_volatile(&raw mut (*to).magic, REPORT_MAGIC);
         }
     }
-    let enabled = this.phase() == Phase::Enabled;
-    let Some(host) = host::interrupted(this).filter(|_| enabled) else {
-        // Nobody to return to: this CPU was on its way in, and may not have the host's stage 2 yet.
-        // A watchdog ends it.
+    // While EL2 is set up no CPU has more to hide from the host than its word that all is well, which it
+    // breaks here. Afterwards a CPU that is on its way in may not have the host's stage 2 yet.
+    let answerable = match this.phase() {
+        Phase::Enabled => true,
+        Phase::Entered => !calls::is_finalised(),
+        Phase::Outside => false,
+    };
+    let Some(host) = host::interrupted(this).filter(|_| answerable) else {
+        // Nobody to return to. A watchdog ends it.
         loop {
             core::hint::spin_loop();
         }
