@@ -23,7 +23,7 @@ help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 	@echo
 	@echo '  KERNEL=6.18.15    the host kernel: 6.18.15 or 7.3.4'
-	@echo '  VARIANT=4k        its build: 4k, 16k, no-kvm, hardened'
+	@echo '  VARIANT=4k        its build: 4k, 16k, no-kvm, hardened, debug'
 	@echo '  KDIR=DIR          a kernel that is built already, instead of both'
 	@echo '  T=NAME            one selftest ("scripts/selftest.sh --list" names them)'
 	@echo '  DEBUG=1           EL2 checks its invariants at each exit'

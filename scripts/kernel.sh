@@ -27,13 +27,14 @@ usage() {
 	exit "${1:-2}"
 }
 
-variants='4k 16k no-kvm hardened'
+variants='4k 16k no-kvm hardened debug'
 fragments() { # the fragments of a variant, in the order in which they are merged
 	case $1 in
 	4k) echo host kvm 4k ;;
 	16k) echo host kvm 16k ;;
 	no-kvm) echo host 4k ;;
 	hardened) echo host kvm 4k hardened ;;
+	debug) echo host kvm 4k debug ;;
 	*) die "no kernel variant \"$1\": there are $variants" ;;
 	esac
 }

@@ -203,7 +203,7 @@ class PlanTest(unittest.TestCase):
         self.assertEqual({b.cpu for b in kept}, {"cortex-a76", "max"})
         self.assertEqual({b.cpu for b in without}, {"cortex-a72", "cortex-a72,pmu=off"})
         self.assertIn("4 boots on cortex-a72, cortex-a72,pmu=off", run.left_out(without, "16k"))
-        for variant in ("4k", "no-kvm", "hardened"):
+        for variant in ("4k", "no-kvm", "hardened", "debug"):
             self.assertEqual(plan.for_variant(boots, variant), (boots, []))
 
     def test_debians_guest_comes_with_its_disk(self) -> None:
