@@ -169,6 +169,7 @@ enum host_end { STRAY_HOSTS(STRAY_HOST) };
 	X(compact, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "compaction and migration: compact_memory, allocation of huge blocks")	\
 	X(collapse, NONE, HOST_WELL, GUEST_WELL, OUT_EAGAIN | OUT_PASSES, "a huge page in their place: MADV_COLLAPSE")	\
 	X(userfault, READS, HOST_WELL, GUEST_WELL, OUT_ZEROS | OUT_EBUSY, "userfaultfd: UFFDIO_COPY of a page, UFFDIO_MOVE of another")	\
+	X(move_pages, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "move_pages and migrate_pages to another NUMA node")	\
 	X(reclaim, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "reclaim of the VMM's memory group, swap on zram")	\
 	X(pageout, NONE, HOST_WELL, GUEST_WELL, OUT_PASSES, "MADV_PAGEOUT, swap on zram")	\
 	X(soft_offline, NONE, HOST_WELL, GUEST_WELL, OUT_EBUSY, "memory failure: MADV_SOFT_OFFLINE")	\

@@ -2,6 +2,7 @@
 /* What a VMM does with the mapping behind its guest's memory, while the guest runs in it. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -265,6 +266,35 @@ unsigned int way_compact(struct stray *s)
 		return broke(s, "blocks of 512 pages");
 	close(fd);
 	if (!first || first != pfn_of(s->secret) || last != pfn_of(s->secret + 14 * s->page)) {
+		note(s, "pages of the guest moved");
+		return OUT_STRANGE;
+	}
+	return OUT_PASSES;
+}
+
+/* By name and all together: where the guest's pages are, they stay. */
+unsigned int way_move_pages(struct stray *s)
+{
+	unsigned long from = 1, to = 2, mask_size = 8 * sizeof(from);
+	int nodes[SECRET_PAGES], status[SECRET_PAGES], i;
+	uint64_t pfns[SECRET_PAGES];
+	void *pages[SECRET_PAGES];
+	long moved;
+
+	if (access("/sys/devices/system/node/node1", F_OK))
+		return lacks(s, "one NUMA node");
+	if (frames(s, pfns, true))
+		return broke(s, "pagemap");
+	for (i = 0; i < SECRET_PAGES; i++) {
+		pages[i] = s->secret + i * s->page;
+		nodes[i] = 1;
+		status[i] = -EINTR;
+	}
+	moved = syscall(SYS_move_pages, 0, SECRET_PAGES, pages, nodes, status, MPOL_MF_MOVE_ALL);
+	note(s, "move_pages: %ld, and %d of the first page", moved, status[0]);
+	if (moved < 0 || syscall(SYS_migrate_pages, 0, mask_size, &from, &to) < 0)
+		return broke(s, "move_pages, migrate_pages");
+	if (frames(s, pfns, false)) {
 		note(s, "pages of the guest moved");
 		return OUT_STRANGE;
 	}
