@@ -168,6 +168,12 @@ static const struct mmu_interval_notifier_ops ops = {
 	.invalidate = invalidate,
 };
 
+/* The first notifier of a process needs all its locks, and is given up for a signal: this is that one. */
+int mvirt_notifiers_begin(struct mm_struct *mm)
+{
+	return mmu_notifier_register(NULL, mm);
+}
+
 int mvirt_notifier_insert(struct mvirt_notifier *n, void *owner,
 			  struct mm_struct *mm, u64 start, u64 size)
 {
@@ -196,6 +202,11 @@ void mvirt_notifier_set_seq(struct mvirt_notifier *n, unsigned long seq)
 }
 #else
 /* Never called: without notifiers every guest's memory is pinned. */
+int mvirt_notifiers_begin(struct mm_struct *mm)
+{
+	return -EOPNOTSUPP;
+}
+
 int mvirt_notifier_insert(struct mvirt_notifier *n, void *owner,
 			  struct mm_struct *mm, u64 start, u64 size)
 {

@@ -188,6 +188,8 @@ struct mvirt_notifier {
 };
 
 bool mvirt_has_notifiers(void);
+/* Before the first insertion of a process; EINTR if a signal is pending. */
+int mvirt_notifiers_begin(struct mm_struct *mm);
 int mvirt_notifier_insert(struct mvirt_notifier *n, void *owner,
 			  struct mm_struct *mm, u64 start, u64 size);
 void mvirt_notifier_remove(struct mvirt_notifier *n);

@@ -173,6 +173,14 @@ impl Vm {
     fn new(protected: bool, ipa_bits: u32) -> Result<Arc<Vm>> {
         let flags = if protected { VM_PROTECTED } else { 0 };
         let mm = Arc::new(Mm::current(), GFP_KERNEL_ACCOUNT)?;
+        // SAFETY: a constant of the kernel's.
+        let followed = !protected && unsafe { bindings::mvirt_has_notifiers() };
+        if followed {
+            // Here and not with the first slot: that this call ends for a signal VMMs know from KVM.
+            // SAFETY: the calling process's, which `mm` holds.
+            let ret = unsafe { bindings::mvirt_notifiers_begin(mm.as_ptr()) };
+            kernel::error::to_result(ret)?;
+        }
         let made = pool::supply_by(pool::ROOT_ORDER, || {
             El2.vm_create(flags, u64::from(ipa_bits))
         });
@@ -183,8 +191,6 @@ impl Vm {
             }
             Err(e) => return Err(e),
         };
-        // SAFETY: a constant of the kernel's.
-        let followed = !protected && unsafe { bindings::mvirt_has_notifiers() };
         let vm = Arc::pin_init(
             try_pin_init!(Vm {
                 handle,

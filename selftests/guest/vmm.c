@@ -63,7 +63,10 @@ int vm_create(struct vm *vm, bool protected, unsigned int ipa_bits)
 	vm->dev = open(vm->device, O_RDWR | O_CLOEXEC);
 	if (vm->dev < 0)
 		return failed(vm, vm->device);
-	vm->fd = ioctl(vm->dev, KVM_CREATE_VM, ipa_bits | (protected ? VM_TYPE_PROTECTED : 0));
+	/* A signal ends it, and no other ioctl but KVM_RUN. */
+	do {
+		vm->fd = ioctl(vm->dev, KVM_CREATE_VM, ipa_bits | (protected ? VM_TYPE_PROTECTED : 0));
+	} while (vm->fd < 0 && errno == EINTR);
 	if (vm->fd < 0) {
 		error = failed(vm, "KVM_CREATE_VM");
 		close(vm->dev);

@@ -3,11 +3,15 @@
  * VMs that come and go: in order, killed, stopped, several at once; what they took is free again. What
  * is refused is in refusals.c.
  */
+#include <elf.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 #include "guest.h"
@@ -165,7 +169,7 @@ TEST(sixteen_of_eight_at_once)
 }
 
 /* A process of its own that runs a VM; its exit status tells whether all went well. */
-static pid_t spawn(int payload, int cpus)
+static pid_t spawn_as(int payload, int cpus, bool traced)
 {
 	static struct vm vm;
 	pid_t pid = fork();
@@ -173,11 +177,16 @@ static pid_t spawn(int payload, int cpus)
 
 	if (pid)
 		return pid;
+	if (traced && (ptrace(PTRACE_TRACEME, 0, 0, 0) || raise(SIGSTOP)))
+		_exit(5);
 	if (vm_create(&vm, guests_protected(), 0))
 		_exit(2);
 	vm.request = note_progress;
-	if (vm_build(&vm, cpus, GUEST_RAM_SIZE, BACKING_ANONYMOUS, payload))
+	if (vm_build(&vm, cpus, GUEST_RAM_SIZE, BACKING_ANONYMOUS, payload)) {
+		printf("# VM of process %d: %s: %s\n", getpid(), vm.what, strerror(errno));
+		fflush(stdout);
 		_exit(3);
+	}
 	vm_run(&vm, GUEST_SECONDS);
 	if (vm.done && !vm.nr_failures && !vm.broken[0])
 		_exit(0);
@@ -188,6 +197,17 @@ static pid_t spawn(int payload, int cpus)
 		       (unsigned long long)vm.failures[i].want);
 	fflush(stdout);
 	_exit(4);
+}
+
+static pid_t spawn(int payload, int cpus)
+{
+	return spawn_as(payload, cpus, false);
+}
+
+/* Traced by this process, and stopped before it does anything. */
+static pid_t spawn_traced(int payload, int cpus)
+{
+	return spawn_as(payload, cpus, true);
 }
 
 static void kill_some(struct __test_metadata *const _metadata, int rounds, int least, unsigned int seed)
@@ -223,6 +243,65 @@ TEST(killed_at_random_points_under_load)
 	ASSERT_EQ(0, load_start(2 * cpus_online()));
 	kill_some(_metadata, 15, 7, 3);
 	EXPECT_LT(0, load_stop());
+}
+
+/* A register of a process that is stopped: x8 is the number of a system call, x0 what it gave. */
+static uint64_t traced_x(pid_t pid, int number)
+{
+	uint64_t x[34] = { 0 };
+	struct iovec registers = { x, sizeof(x) };
+
+	return ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &registers) ? 0 : x[number];
+}
+
+static void on_signal(int number)
+{
+}
+
+/*
+ * A signal waits as each of its ioctls begins, but for those after one that gave EINTR. Only
+ * KVM_CREATE_VM and KVM_RUN may give that, as on KVM: no VMM asks the others again.
+ */
+TEST(signalled_at_each_ioctl)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	int status, calls = 0, interrupted = 0;
+	bool entered = false, spare = false;
+	pid_t pid;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	pid = spawn_traced(TEST_answer, 1);
+	ASSERT_LT(0, pid);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL));
+	for (;;) {
+		int deliver = 0;
+
+		ASSERT_TRUE(WIFSTOPPED(status));
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+			entered = !entered;
+			if (traced_x(pid, 8) != SYS_ioctl)
+				;
+			else if (!entered) {
+				spare = traced_x(pid, 0) == (uint64_t)-EINTR;
+				interrupted += spare;
+			} else if (!spare) {
+				ASSERT_EQ(0, kill(pid, SIGUSR1));
+				calls++;
+			}
+		} else if (WSTOPSIG(status) == SIGUSR1) {
+			deliver = SIGUSR1;
+		}
+		ASSERT_EQ(0, ptrace(PTRACE_SYSCALL, pid, 0, deliver));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		if (!WIFSTOPPED(status))
+			break;
+	}
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status)) {
+		TH_LOG("%d ioctls with a signal, %d of them EINTR", calls, interrupted);
+	}
+	EXPECT_LT(10, calls);
 }
 
 TEST(stopped_at_random_points)
