@@ -121,13 +121,16 @@ impl State {
         }
     }
 
-    /// An irqfd that is not, or no longer, in the list: the last of a resampled GSI takes the mark
-    /// along, and lowers the line that nobody would lower any more.
+    /// An irqfd that is not, or no longer, in the list: the last resampled one of an interrupt, which
+    /// several GSIs may be routed to, takes the mark along, and lowers the line that nobody would lower
+    /// any more.
     fn leave(&self, irqfd: &Irqfd) {
-        let gsi = irqfd.gsi;
-        let shared = self.list.iter().any(|other| other.is_resampled(gsi));
+        let intid = irqfd.intid.load(Ordering::Acquire);
+        let shared = self.list.iter().any(|other| {
+            other.resample.is_some() && other.intid.load(Ordering::Acquire) == intid
+        });
         if irqfd.resample.is_some() && !shared {
-            irqfd.mark(irqfd.intid.load(Ordering::Acquire), false);
+            irqfd.mark(intid, false);
             irqfd.line(0);
         }
     }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include <linux/capability.h>
+#include <linux/kvm.h>
 
 #include "harness.h"
 #include "machine.h"
@@ -213,6 +215,32 @@ TEST(the_cgroup_is_too_small)
 	for (i = 0; i < 100 && rmdir(CGROUP) && errno == EBUSY; i++)
 		usleep(20000);
 	umount(CGROUPS);
+}
+
+#define MACHINES	32
+
+TEST(the_33rd_machine)
+{
+	int device = open("/dev/mvirt", O_RDWR | O_CLOEXEC), machines[MACHINES], i;
+	struct run run;
+
+	ASSERT_LE(0, device);
+	for (i = 0; i < MACHINES; i++) {
+		machines[i] = ioctl(device, KVM_CREATE_VM, 0);
+		ASSERT_LE(0, machines[i]);
+	}
+	start(_metadata, &run, true, 0, NULL, NULL);
+	EXPECT_EQ(1, finish(&run));
+	EXPECT_SAID(&run, "KVM_CREATE_VM");
+	EXPECT_SAID(&run, "there can be 32 virtual machines at a time");
+	for (i = 0; i < MACHINES; i++)
+		close(machines[i]);
+	close(device);
+	/* With room it runs. */
+	start(_metadata, &run, true, 0, NULL, NULL);
+	EXPECT_EQ(0, finish(&run)) {
+		TH_LOG("%s", run.said);
+	}
 }
 
 TEST_HARNESS_MAIN

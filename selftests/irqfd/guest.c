@@ -37,11 +37,12 @@ static const uint32_t gsis[NR_FDS] = {
 	[FD_SHARED_B] = GSI_SHARED,
 	[FD_LEVEL] = GSI_LEVEL,
 	[FD_ROUTED] = GSI_ROUTED,
+	[FD_TWIN] = GSI_ROUTED,
 };
 
 static bool is_resampled(int fd)
 {
-	return fd == FD_SHARED_A || fd == FD_SHARED_B || fd == FD_LEVEL;
+	return fd == FD_SHARED_A || fd == FD_SHARED_B || fd == FD_LEVEL || fd == FD_TWIN;
 }
 
 static int irqfd(struct vm *vm, int fd, uint32_t flags)

@@ -16,6 +16,7 @@
 	X(an_active_state_cleared_by_software, 1, 0)		\
 	X(the_line_goes_with_its_eventfd, 1, 0)			\
 	X(a_gsi_is_routed_anew, 1, 0)				\
+	X(two_gsis_of_a_pin, 1, 0)				\
 	X(writes_signal_eventfds, 1, 0)				\
 	X(writes_of_all_cpus_signal_eventfds, 4, 0)
 
@@ -36,7 +37,8 @@
 #define FD_SHARED_B		3
 #define FD_LEVEL		4
 #define FD_ROUTED		5
-#define NR_FDS			6
+#define FD_TWIN			6
+#define NR_FDS			7
 
 /* Requests of this test; the argument is an eventfd's number unless it says otherwise. */
 #define REQUEST_SIGNAL		(REQUEST_OWN + 0)	/* write 1 to it */

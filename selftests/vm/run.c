@@ -139,6 +139,21 @@ TEST_F(plain, a_signal_completes_an_access)
 	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
 }
 
+/* User space stops the vCPU between its access and the run that would have completed it. */
+TEST_F(plain, a_stopped_vcpu_completes_its_access)
+{
+	struct kvm_mp_state stopped = { KVM_MP_STATE_STOPPED }, runnable = { KVM_MP_STATE_RUNNABLE };
+
+	LOAD(mmio);
+	ASSERT_EQ(0, kvm_set(self->g.vcpu, CORE_X(0), MMIO));
+	EXPECT_MMIO(MMIO, 1, 1);
+	ASSERT_EQ(0, kvm_call(self->g.vcpu, KVM_SET_MP_STATE, (uintptr_t)&stopped));
+	alarm_in(200000);
+	EXPECT_EQ(-EINTR, RUN());
+	ASSERT_EQ(0, kvm_call(self->g.vcpu, KVM_SET_MP_STATE, (uintptr_t)&runnable));
+	EXPECT_MMIO(MMIO + 8, 4, 0);
+}
+
 TEST_F(guest, registers_close_when_it_has_run)
 {
 	bool guarded = variant->type & PROTECTED;

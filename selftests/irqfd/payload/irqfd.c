@@ -323,6 +323,23 @@ void a_gsi_is_routed_anew(void)
 	CHECK_EQ(resampled(FD_LEVEL), 1);
 }
 
+/* Both are resampled; one goes, and the other is told of ends as before. */
+void two_gsis_of_a_pin(void)
+{
+	gic_init();
+	enable(GSI_LEVEL, false);
+	CHECK_EQ(request(REQUEST_ROUTE, GSI_LEVEL), 0);
+	request(REQUEST_SIGNAL, FD_TWIN);
+	gic_take();
+	CHECK_EQ(ARRIVED(0), 1);
+	CHECK_EQ(resampled(FD_TWIN), 1);
+	CHECK_EQ(request(REQUEST_DEASSIGN, FD_LEVEL), 0);
+	request(REQUEST_SIGNAL, FD_TWIN);
+	gic_take();
+	CHECK_EQ(resampled(FD_TWIN), 1);
+	CHECK(!gic_pending(SPI(GSI_LEVEL)));
+}
+
 static u64 rung(u64 doorbell)
 {
 	return request(REQUEST_DOORBELL, doorbell);

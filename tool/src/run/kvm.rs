@@ -25,6 +25,7 @@ use kvm_ioctls::{Cap, DeviceFd, VcpuExit, VcpuFd, VmFd};
 
 use super::hypervisor::{Access, Exit, Hypervisor, Kick, Vcpu, Vm};
 use super::layout::{GICD, GICR, IRQS, PRIVATE_IRQS};
+use super::limits::{self, CREATE_VM};
 use crate::device::open_error;
 use crate::error::Error;
 
@@ -47,7 +48,7 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(kvm_ioctls::Error) ->
     move |error| Error::Device {
         path,
         doing,
-        source: io::Error::from_raw_os_error(error.errno()),
+        source: limits::told(doing, error.errno()),
     }
 }
 
@@ -96,7 +97,13 @@ impl Hypervisor for Kvm {
 
     fn create(&self, protected: bool) -> Result<Machine, Error> {
         let kind = self.machine_type();
-        let create = |kind| self.kvm.create_vm_with_type(kind);
+        // A signal ends it, and nothing but asking again is to be done.
+        let create = |kind| loop {
+            match self.kvm.create_vm_with_type(kind) {
+                Err(error) if error.errno() == libc::EINTR => {}
+                other => break other,
+            }
+        };
         let path = || self.path.clone();
         let wanted = if protected { kind | PROTECTED } else { kind };
         let vm = create(wanted).map_err(|error| match error.errno() {
@@ -105,7 +112,7 @@ impl Hypervisor for Kvm {
             libc::EINVAL if protected && create(kind).is_ok() => {
                 Error::NoProtected { path: path() }
             }
-            _ => failed(&self.path, "KVM_CREATE_VM")(error),
+            _ => failed(&self.path, CREATE_VM)(error),
         })?;
         // Asked of the device: pKVM leaves some of them out for a protected machine, which has them.
         for (cap, name) in [

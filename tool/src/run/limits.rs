@@ -8,6 +8,7 @@
 //! with its value.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Config;
@@ -79,6 +80,24 @@ fn cgroup(proc: &Path, mount: &Path) -> Option<Cgroup> {
     let dirs = own.ancestors().take_while(|dir| dir.starts_with(mount));
     dirs.filter_map(limit)
         .min_by_key(|cgroup| cgroup.most.saturating_sub(cgroup.used))
+}
+
+/// The ioctl whose EBUSY is a limit.
+pub const CREATE_VM: &str = "KVM_CREATE_VM";
+/// How many machines mvirt has at a time.
+const MACHINES: u32 = 32;
+
+/// The error of an ioctl, with the limit that was met where it is one.
+pub fn told(ioctl: &str, errno: i32) -> io::Error {
+    let error = io::Error::from_raw_os_error(errno);
+    let hint = match errno {
+        libc::ENOMEM => Limits::read().explain(),
+        libc::EBUSY if ioctl == CREATE_VM => {
+            format!("there can be {MACHINES} virtual machines at a time, and there are: end one")
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), format!("{error}\n{hint}"))
 }
 
 impl Limits {
@@ -214,6 +233,17 @@ mod tests {
     fn read(caps: &str, cgroups: &[(&str, &str, &str)], memlock: (u64, u64)) -> Limits {
         let (_dir, proc, mount) = host(caps, cgroups);
         Limits::read_in(&proc, &mount, Some(memlock))
+    }
+
+    #[test]
+    fn an_ioctl_tells_the_limit_that_it_met() {
+        let no_memory = told("KVM_CREATE_VCPU", libc::ENOMEM).to_string();
+        assert!(no_memory.lines().count() > 1, "{no_memory}");
+        let busy = told(CREATE_VM, libc::EBUSY).to_string();
+        assert!(busy.contains(" 32 "), "{busy}");
+        for (ioctl, errno) in [("KVM_CREATE_VCPU", libc::EBUSY), (CREATE_VM, libc::EPERM)] {
+            assert_eq!(told(ioctl, errno).raw_os_error(), Some(errno));
+        }
     }
 
     #[test]

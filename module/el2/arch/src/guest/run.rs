@@ -301,6 +301,11 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
     // Lossless: below MAX_CPUS.
     let vcpu = vm.take(index, cpu as u8)?;
     let there = usize::from(vcpu.index);
+    // First: the access has been made, whatever becomes of the vCPU meanwhile.
+    if flags != 0 && !complete_access(vm, vcpu, flags, value) {
+        vm.put(vcpu);
+        return Err(Error::Invalid);
+    }
     let interrupt = vm.vgic.is_pending(there, &vcpu.iface);
     match vm.power.enter(there, interrupt) {
         Entry::Run => {}
@@ -315,17 +320,7 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
         }
     }
     // A page that is mapped now, or an interrupt: the instruction runs again.
-    let done = match flags {
-        0 => {
-            vcpu.pending = None;
-            true
-        }
-        flags => complete_access(vm, vcpu, flags, value),
-    };
-    if !done {
-        vm.put(vcpu);
-        return Err(Error::Invalid);
-    }
+    vcpu.pending = None;
     // A GIC that was begun has to be whole; without one the guest sees none.
     if vm.phase == Phase::Setup && vm.vgic.is_begun() {
         if let Err(e) = vm.vgic.expect_complete(vm.regime.ipa_bits) {
