@@ -17,10 +17,13 @@ use crate::page::{PageState, Share, Use};
 use crate::pgtable::Frames;
 
 /// Bytes that one step scrubs at most. A page takes some 3,300 instructions: 500 to scrub it, the rest
-/// to map it for that, to note it, and to give it back to the host's map.
-const STEP_BYTES: u64 = 128 << 10;
+/// to map it for that, to note it, and to give it back to the host's map. Where the page is the last that
+/// the host lacks of a block, or might be, all of a table is looked at, which takes 4,000 more, and
+/// putting the block in its place as many again: which pages those are the host decides, so that each
+/// counts as one of them.
+const STEP_BYTES: u64 = 48 << 10;
 /// That many pages of the smallest granule.
-const STEP_PAGES: usize = 32;
+const STEP_PAGES: usize = 12;
 
 /// How far a guest is taken apart.
 #[derive(Clone, Copy, Debug, Default)]
