@@ -166,7 +166,7 @@ def _under_firmware(
     get = ["fdtget", "-tx", str(tree), "/chosen", "linux,initrd-start"]
     cells = subprocess.run(get, check=True, capture_output=True, text=True).stdout.split()
     initrd = int("".join(f"{int(cell, 16):08x}" for cell in cells), 16)
-    loaded = [(images.kernels[boot.kernel], KERNEL), (images.initrd, initrd)]
+    loaded = [(images.kernels[boot.kernel], KERNEL), (_initrd(boot, images), initrd)]
     loaded.append((tree, ENTRY + DTB_OFFSET))
     devices = [word for blob, address in loaded for word in _loader(blob, address)]
     return [*machine, "-bios", str(images.blobs / boot.firmware), *devices]

@@ -222,6 +222,16 @@ class PlanTest(unittest.TestCase):
                 any(a.startswith("file=D,") and "snapshot=on" in a for a in argv), disk
             )
 
+    def test_a_firmware_gets_the_initramfs_that_the_boot_asks_for(self) -> None:
+        path = pathlib.Path
+        images = machine.Images({"": path("I")}, path("i"), path("b"), path("g"))
+        for line, initrd in (("", "i"), ("guest = true\n", "g")):
+            boot = self.load(self.TOP + self.BOOT + 'firmware = "f.bin"\n' + line)[0]
+            with mock.patch.object(machine.subprocess, "run") as ran:
+                ran.return_value.stdout = "0 48000000"
+                argv = machine.command(boot, images, path("t"))
+            self.assertIn(f"loader,file={initrd},addr=0x48000000,force-raw=on", argv)
+
     def test_mistakes_are_refused(self) -> None:
         for wrong in ('cpus = "a"\n', 'matrix = "some"\n', 'drive = "4"\n'):
             with self.assertRaises(plan.PlanError):
