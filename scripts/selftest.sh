@@ -105,12 +105,14 @@ done < <(find "$root"/selftests/*/ "$out"/bin/*/ -maxdepth 1 -type f -perm -u+x 
 
 # Machines that run guests have one more archive behind the initramfs; the others would only unpack
 # it in vain. The kernel takes several, one after the other.
-if grep -qE '^(guest-|secret |release +k)' <<<"$planned"; then
+if grep -qE '^(guest-|secret |release +k|suspend +linux)' <<<"$planned"; then
 	"$root/scripts/rootfs.sh" --init "$root/selftests/guest-boot/guest.sh" --output "$out/guest.gz"
 	build_secret_guest "$out"
+	# Behind the other guest's initramfs it takes the place of its init.
+	"$root/scripts/rootfs.sh" --output "$out/sleep-init.gz" "$root/selftests/suspend/linux-init:/init"
 	"$root/scripts/rootfs.sh" --output "$out/guest-files.gz" \
 		"$kdir/arch/arm64/boot/Image:/guest/Image" "$out/guest.gz:/guest/initramfs.gz" \
-		"$out/secret.gz:/guest/secret.gz" "$out/disk.img:/guest/disk.img"
+		"$out/secret.gz:/guest/secret.gz" "$out/sleep-init.gz:/guest/sleep-init.gz" "$out/disk.img:/guest/disk.img"
 	cat "$out/initramfs.gz" "$out/guest-files.gz" >"$out/initramfs-guest.gz"
 	images+=(--guest "$out/initramfs-guest.gz")
 fi

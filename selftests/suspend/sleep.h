@@ -86,14 +86,19 @@ static inline int try_to_sleep(const char *state, uint32_t seconds)
 }
 
 /* "freeze" is suspend to idle, "mem" is suspend to RAM; the alarm wakes the host. 0 or -errno. */
-static inline int host_sleeps(const char *state)
+static inline int host_sleeps_for(const char *state, uint32_t seconds)
 {
 	int error = -EBUSY, tries;
 
 	/* On a machine that is loaded it may take more than a second to fall asleep. */
 	for (tries = 0; (error == -EBUSY || error == -EINVAL) && tries < 50; tries++)
-		error = try_to_sleep(state, 1 + tries / 5);
+		error = try_to_sleep(state, seconds + tries / 5);
 	return error;
+}
+
+static inline int host_sleeps(const char *state)
+{
+	return host_sleeps_for(state, 1);
 }
 
 /* A number in a file; UINT64_MAX if there is none. */
