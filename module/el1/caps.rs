@@ -22,6 +22,7 @@ pub(crate) fn check(vm: Option<&Vm>, cap: usize) -> isize {
         | bindings::KVM_CAP_DEVICE_CTRL
         | bindings::KVM_CAP_ARM_PSCI
         | bindings::KVM_CAP_ARM_PSCI_0_2
+        | bindings::KVM_CAP_ARM_SYSTEM_SUSPEND
         | bindings::KVM_CAP_MP_STATE
         | bindings::KVM_CAP_IMMEDIATE_EXIT
         | bindings::KVM_CAP_INTERNAL_ERROR_DATA

@@ -126,9 +126,10 @@ impl State {
     /// any more.
     fn leave(&self, irqfd: &Irqfd) {
         let intid = irqfd.intid.load(Ordering::Acquire);
-        let shared = self.list.iter().any(|other| {
-            other.resample.is_some() && other.intid.load(Ordering::Acquire) == intid
-        });
+        let shared = self
+            .list
+            .iter()
+            .any(|other| other.resample.is_some() && other.intid.load(Ordering::Acquire) == intid);
         if irqfd.resample.is_some() && !shared {
             irqfd.mark(intid, false);
             irqfd.line(0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! The ioctls of a VM's file.
 
-use crate::abi::Caller;
+use crate::abi::{Caller, VM_SYSTEM_SUSPEND};
 use crate::bindings;
 use crate::caps;
 use crate::files::NewFile;
@@ -144,6 +144,13 @@ fn preferred_target(arg: usize) -> Result<isize> {
 
 /// KVM_ENABLE_CAP: what a protected VM's firmware is: none.
 fn enable_cap(vm: &Vm, cap: &bindings::kvm_enable_cap) -> Result<isize> {
+    if cap.cap == bindings::KVM_CAP_ARM_SYSTEM_SUSPEND {
+        if cap.flags != 0 {
+            return Err(EINVAL);
+        }
+        El2.vm_enable(vm.handle, VM_SYSTEM_SUSPEND)?;
+        return Ok(0);
+    }
     let known = u64::from(cap.cap) == bindings::NR_KVM_CAP_ARM_PROTECTED_VM;
     if !known || !vm.protected || cap.args[1..].iter().any(|arg| *arg != 0) {
         return Err(EINVAL);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What a guest gets from PSCI and the other SMCCC calls, and what its VMM hears of it. */
+#include <sys/ioctl.h>
+
 #include "fixture.h"
 #include "tests.h"
 
@@ -29,5 +31,31 @@ EVENT_TEST(system_off2_smc32, KVM_SYSTEM_EVENT_SHUTDOWN, KVM_SYSTEM_EVENT_SHUTDO
 EVENT_TEST(system_reset2, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_RESET_FLAG_PSCI_RESET2)
 EVENT_TEST(system_reset2_vendor, KVM_SYSTEM_EVENT_RESET, KVM_SYSTEM_EVENT_RESET_FLAG_PSCI_RESET2)
 EVENT_TEST(system_off_by_another_cpu, KVM_SYSTEM_EVENT_SHUTDOWN, 0)
+
+/* The event, and then the guest goes on at its entry point with the next interrupt. */
+TEST_F(guest, system_suspend)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_ARM_SYSTEM_SUSPEND };
+	int i;
+
+	if (!device_is_mvirt())
+		SKIP(return, "KVM leaves the suspension to its VMM");
+	EXPECT_EQ(1, ioctl(self->vm.fd, KVM_CHECK_EXTENSION, KVM_CAP_ARM_SYSTEM_SUSPEND));
+	cap.flags = 1;
+	EXPECT_EQ(-1, ioctl(self->vm.fd, KVM_ENABLE_CAP, &cap));
+	EXPECT_EQ(EINVAL, errno);
+	cap.flags = 0;
+	ASSERT_EQ(0, ioctl(self->vm.fd, KVM_ENABLE_CAP, &cap));
+	expect_event(_metadata, &self->vm, TEST_system_suspend, KVM_SYSTEM_EVENT_SUSPEND, 0);
+	self->vm.event = self->vm.stop = false;
+	for (i = 0; i < self->vm.nr_vcpus; i++) {
+		self->vm.vcpus[i].run->immediate_exit = 0;
+		self->vm.vcpus[i].finished = false;
+	}
+	guest_expect(_metadata, &self->vm);
+	EXPECT_FALSE(self->vm.event);
+	EXPECT_TRUE(self->vm.done);
+	EXPECT_LT(5, self->vm.checks);
+}
 
 TEST_HARNESS_MAIN

@@ -24,6 +24,7 @@
 	X(system_off2_smc32, 2, 0)			\
 	X(system_reset2, 2, 0)				\
 	X(system_reset2_vendor, 2, 0)			\
+	X(system_suspend, 2, 0)				\
 	X(system_off_by_another_cpu, 2, 0)
 
 #define ALL_TESTS(X)	PSCI_TESTS(X) PSCI_EVENTS(X)

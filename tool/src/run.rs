@@ -27,6 +27,7 @@ pub mod kvm;
 #[path = "run/no_kvm.rs"]
 pub mod kvm;
 pub mod layout;
+#[cfg_attr(not(target_arch = "aarch64"), allow(dead_code))]
 pub mod limits;
 pub mod load;
 pub mod machine;

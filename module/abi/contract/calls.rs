@@ -210,4 +210,7 @@ calls! {
     /// Tells of up to 32 marked SPIs which have ended since the host was last told: a bit of `ended` for
     /// each, from `first` on. Call again until `ended` is 0.
     Run 26 IrqEnded as irq_ended(vm) -> (first, ended);
+    /// Gives a VM's guest more of what it may ask the host for:
+    /// [`VM_SYSTEM_SUSPEND`](super::VM_SYSTEM_SUSPEND).
+    Run 27 VmEnable as vm_enable(vm, features) -> ();
 }

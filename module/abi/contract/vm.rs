@@ -20,6 +20,9 @@ pub const MAX_IPA_BITS: u32 = 48;
 /// memory and registers but to what the guest shares.
 pub const VM_PROTECTED: u64 = 1 << 0;
 
+/// [`Call::VmEnable`](super::Call::VmEnable): PSCI SYSTEM_SUSPEND is there.
+pub const VM_SYSTEM_SUSPEND: u64 = 1 << 0;
+
 /// [`Call::GuestMap`](super::Call::GuestMap): the guest may write.
 pub const MAP_WRITE: u64 = 1 << 0;
 /// [`Call::GuestMap`](super::Call::GuestMap): the guest may fetch instructions.

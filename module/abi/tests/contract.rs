@@ -177,6 +177,7 @@ echo! {
     irq_line(vm, vcpu, irq, level);
     irq_resample(vm, irq, wanted);
     irq_ended(vm);
+    vm_enable(vm, features);
 }
 
 fn name_hash(name: &str) -> u64 {

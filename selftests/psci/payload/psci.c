@@ -364,6 +364,46 @@ void system_off2_smc32(void) { end_by(SYSTEM_OFF2_32, HIBERNATE_OFF); }
 void system_reset2(void) { end_by(SYSTEM_RESET2_64, 0); }
 void system_reset2_vendor(void) { end_by(SYSTEM_RESET2_32, 0x80000001); }
 
+static u64 suspended_until, may_leave;
+
+static void stay(u64 index)
+{
+	wait_for(&may_leave, 1);
+	leave(index);
+}
+
+/* Where SYSTEM_SUSPEND resumes, reset: when the interrupt came, and not before. */
+static void resumed(u64 index)
+{
+	CHECK_EQ(index, 0);
+	CHECK_LE(suspended_until, now());
+	CHECK_EQ(this_cpu()->up, 1);
+	done();
+}
+
+void system_suspend(void)
+{
+	CHECK_EQ(hvc(PSCI_FEATURES, SYSTEM_SUSPEND64, 0, 0), PSCI_SUCCESS);
+	CHECK_EQ(hvc(SYSTEM_SUSPEND64, (u64)secondary_start + 2, 0, 0), PSCI_INVALID_ADDRESS);
+	cpu_start(1, leave);
+	wait_off(1);
+	cpu_start(1, stay);
+	CHECK_EQ(hvc(SYSTEM_SUSPEND64, (u64)secondary_start, 0, 0), PSCI_DENIED);
+	WRITE_ONCE(may_leave, 1);
+	wait_off(1);
+	gic_init();
+	gic_enable(PPI_VTIMER);
+	cpus[0].work = resumed;
+	WRITE_ONCE(cpus[0].up, 0);
+	dsb();
+	suspended_until = now() + ticks(50000);
+	write_sysreg(cntv_cval_el0, suspended_until);
+	write_sysreg(cntv_ctl_el0, 1);
+	isb();
+	hvc(SYSTEM_SUSPEND64, (u64)secondary_start, 0, 0);
+	CHECK(false);
+}
+
 static void off(u64 index)
 {
 	hvc(PSCI_SYSTEM_OFF, 0, 0, 0);

@@ -344,6 +344,10 @@ impl Handler for Calls {
         guest::destroy(vm).map(|more| results([more.into()]))
     }
 
+    fn vm_enable(&mut self, vm: u64, features: u64) -> Result<Results, Error> {
+        guest::enable(vm, features).map(|()| NONE)
+    }
+
     fn vcpu_create(&mut self, vm: u64, vcpu: u64) -> Result<Results, Error> {
         guest::vcpu_create(vm, vcpu).map(|()| NONE)
     }

@@ -28,7 +28,7 @@ mod system;
 mod timers;
 mod trap;
 
-use mvirt_abi::{reg, vgic, Error, MAX_VMS, VCPU_POWER_OFF, VM_PROTECTED};
+use mvirt_abi::{reg, vgic, Error, MAX_VMS, VCPU_POWER_OFF, VM_PROTECTED, VM_SYSTEM_SUSPEND};
 use mvirt_hyp::addr::Phys;
 use mvirt_hyp::cpu::Feature;
 use mvirt_hyp::guest::firmware::Firmware;
@@ -222,6 +222,16 @@ pub fn destroy(handle: u64) -> Result<bool, Error> {
     }
     slot.generation = (slot.generation + 1) & (u32::MAX >> 8);
     Ok(false)
+}
+
+/// vm_enable.
+pub fn enable(handle: u64, features: u64) -> Result<(), Error> {
+    if features != VM_SYSTEM_SUSPEND {
+        return Err(Error::Invalid);
+    }
+    let (_, mut slot) = find_alive(handle)?;
+    slot.vm()?.may_suspend = true;
+    Ok(())
 }
 
 /// vcpu_create.

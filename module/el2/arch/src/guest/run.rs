@@ -15,7 +15,7 @@ use mvirt_hyp::guest::psci::Entry;
 use mvirt_hyp::guest::quick;
 use mvirt_hyp::guest::services::Offer;
 use mvirt_hyp::guest::sysreg::{Context, Sgi};
-use mvirt_hyp::guest::timer::NEVER;
+use mvirt_hyp::guest::timer::next_at;
 use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::vgic::{CpuInterface, Hardware, Listed, Vgic};
 use mvirt_hyp::vm::vcpu::Vcpu;
@@ -306,6 +306,15 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
         vm.put(vcpu);
         return Err(Error::Invalid);
     }
+    let now = timers::now();
+    if vm.power.is_suspended(there) && vm.vgic.is_ready() {
+        // Its timers are in no CPU, and go on.
+        let virt = vcpu.vtimer.level(now.wrapping_sub(vm.cntvoff));
+        let phys = vcpu.ptimer.level(now);
+        vm.vgic
+            .set_timer_line(there, timers::VTIMER, virt, Some(timers::VTIMER));
+        vm.vgic.set_timer_line(there, timers::PTIMER, phys, None);
+    }
     let interrupt = vm.vgic.is_pending(there, &vcpu.iface);
     match vm.power.enter(there, interrupt) {
         Entry::Run => {}
@@ -315,8 +324,9 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
             return Ok(results([Exit::Off as u64]));
         }
         Entry::Wait => {
+            let at = next_at(&vcpu.vtimer, &vcpu.ptimer, now, vm.cntvoff);
             vm.put(vcpu);
-            return Ok(results([Exit::Wait as u64, NEVER]));
+            return Ok(results([Exit::Wait as u64, at]));
         }
     }
     // A page that is mapped now, or an interrupt: the instruction runs again.

@@ -169,15 +169,16 @@ fn guard(
 
 fn psci(running: &mut Running, frame: &mut Frame, id: Identifier) -> bool {
     let [_, x1, x2, x3, ..] = frame.x;
-    let context = Context {
-        caller: usize::from(running.vcpu.index),
-        big_endian: read_sysreg!("sctlr_el1") & SCTLR_EE != 0,
-        ipa_bits: running.offer.ipa_bits,
-        may_suspend: false,
-    };
+    let big_endian = read_sysreg!("sctlr_el1") & SCTLR_EE != 0;
     let mut slot = running.vm();
     let Ok(vm) = slot.vm() else {
         return running.leave(Exit::Off, [0; 4]);
+    };
+    let context = Context {
+        caller: usize::from(running.vcpu.index),
+        big_endian,
+        ipa_bits: running.offer.ipa_bits,
+        may_suspend: vm.may_suspend,
     };
     let action = vm.power.call(id, [x1, x2, x3], &context);
     let others = vm.present() & !(1 << running.vcpu.index);

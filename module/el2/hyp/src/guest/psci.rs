@@ -173,6 +173,11 @@ impl Power {
         }
     }
 
+    /// Whether it waits for an interrupt, however it came to that.
+    pub fn is_suspended(&self, vcpu: usize) -> bool {
+        matches!(self.state(vcpu), Some(State::Suspended(_)))
+    }
+
     /// Makes a call of `context.caller`. Arguments are x1 to x3.
     pub fn call(&mut self, id: Identifier, args: [u64; 3], context: &Context) -> Action {
         let Identifier::Known { function, smc64 } = id else {

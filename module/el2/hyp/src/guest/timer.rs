@@ -104,5 +104,12 @@ pub fn wake_at(virt: &Timer, phys: &Timer, limit: Option<u64>, now: u64, offset:
         .min(limit)
 }
 
+/// When a vCPU that sleeps has to be looked at again: the next of its timers that is not due yet. One
+/// that is due already has its line high: if that did not wake the vCPU, time will not.
+pub fn next_at(virt: &Timer, phys: &Timer, now: u64, offset: u64) -> u64 {
+    let coming = |at: u64| if at > now { at } else { NEVER };
+    coming(virt.deadline(now, offset)).min(coming(phys.deadline(now, 0)))
+}
+
 #[cfg(test)]
 mod tests;

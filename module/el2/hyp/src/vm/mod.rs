@@ -66,6 +66,8 @@ pub struct Vm<'m> {
     pub vgic: Vgic<'m>,
     /// Which of its vCPUs are on.
     pub power: Power,
+    /// The host has enabled PSCI SYSTEM_SUSPEND.
+    pub may_suspend: bool,
     /// Which pages it took for MMIO.
     pub guard: Guard,
     vcpus: [Place<'m>; MAX_VCPUS],
@@ -82,6 +84,7 @@ impl<'m> Vm<'m> {
             cntvoff,
             vgic,
             power: Power::new(),
+            may_suspend: false,
             guard: Guard::new(),
             vcpus: [const { Place::Empty }; MAX_VCPUS],
             last: [NOBODY; MAX_CPUS],

@@ -109,3 +109,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_sleeper_is_woken_by_the_next_timer_that_is_not_due() {
+    let on = |cval| Timer::new(ENABLE, cval);
+    let off = Timer::new(0, 5);
+    let masked = Timer::new(ENABLE | IMASK, 500);
+    // The virtual counter is 100 behind.
+    assert_eq!(next_at(&on(200), &on(350), 250, 100), 300);
+    assert_eq!(next_at(&on(200), &on(280), 250, 100), 280);
+    assert_eq!(next_at(&on(100), &on(350), 250, 100), 350);
+    assert_eq!(next_at(&on(100), &on(250), 250, 100), NEVER);
+    assert_eq!(next_at(&off, &masked, 250, 100), NEVER);
+}
