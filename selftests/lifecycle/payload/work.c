@@ -101,19 +101,13 @@ void sleep(void)
 
 static void once(u64 index)
 {
-	u64 a = FIRST + 4096 * index, due;
+	u64 a = FIRST + 4096 * index;
 
 	if (index)
 		gic_init_cpu();
 	gic_enable(PPI_VTIMER);
 	mmio_write64(a, a ^ index);
-	due = now() + ticks(1000);
-	write_sysreg(cntv_cval_el0, due);
-	write_sysreg(cntv_ctl_el0, 1);
-	while (now() < due)
-		wfi();
-	write_sysreg(cntv_ctl_el0, 0);
-	isb();
+	sleep_until(now() + ticks(1000));
 	CHECK_AT(a, mmio_read64(a), a ^ index);
 	__atomic_fetch_add(&stopped, 1, __ATOMIC_SEQ_CST);
 }

@@ -48,7 +48,7 @@ fn failed(path: &Path, doing: &'static str) -> impl FnOnce(kvm_ioctls::Error) ->
     move |error| Error::Device {
         path,
         doing,
-        source: limits::told(doing, error.errno()),
+        source: limits::told(doing, io::Error::from_raw_os_error(error.errno())),
     }
 }
 

@@ -88,11 +88,10 @@ pub const CREATE_VM: &str = "KVM_CREATE_VM";
 const MACHINES: u32 = 32;
 
 /// The error of an ioctl, with the limit that was met where it is one.
-pub fn told(ioctl: &str, errno: i32) -> io::Error {
-    let error = io::Error::from_raw_os_error(errno);
-    let hint = match errno {
-        libc::ENOMEM => Limits::read().explain(),
-        libc::EBUSY if ioctl == CREATE_VM => {
+pub fn told(ioctl: &str, error: io::Error) -> io::Error {
+    let hint = match error.raw_os_error() {
+        Some(libc::ENOMEM) => Limits::read().explain(),
+        Some(libc::EBUSY) if ioctl == CREATE_VM => {
             format!("there can be {MACHINES} virtual machines at a time, and there are: end one")
         }
         _ => return error,
@@ -237,6 +236,7 @@ mod tests {
 
     #[test]
     fn an_ioctl_tells_the_limit_that_it_met() {
+        let told = |ioctl, errno| told(ioctl, io::Error::from_raw_os_error(errno));
         let no_memory = told("KVM_CREATE_VCPU", libc::ENOMEM).to_string();
         assert!(no_memory.lines().count() > 1, "{no_memory}");
         let busy = told(CREATE_VM, libc::EBUSY).to_string();

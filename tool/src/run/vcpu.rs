@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::bus::Bus;
 use super::event::{Ending, Event};
 use super::hypervisor::{Access, Exit, Vcpu};
-use super::limits::Limits;
+use super::limits;
 use crate::error::Error;
 
 // KVM_SYSTEM_EVENT_*: the bindings have them on arm64 alone.
@@ -41,20 +41,19 @@ pub fn run(number: u32, vcpu: &mut impl Vcpu, bus: &Bus, stopping: &AtomicBool) 
             Ok(Exit::Stuck(why)) => return failed(why),
             // The kernel asks for another try.
             Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => {}
-            Err(e) => return failed(refused(&e)),
+            Err(e) => return failed(refused(e)),
         }
     }
     None
 }
 
 /// What KVM_RUN refused, with what mends it where that is known.
-fn refused(error: &io::Error) -> String {
+fn refused(error: io::Error) -> String {
     let hint = match error.raw_os_error() {
-        Some(libc::ENOMEM) => format!("\n{}", Limits::read().explain()),
-        Some(libc::EFAULT) => "\nThe guest's memory could not be had from the host.".into(),
-        _ => String::new(),
+        Some(libc::EFAULT) => "\nThe guest's memory could not be had from the host.",
+        _ => "",
     };
-    format!("KVM_RUN: {error}{hint}")
+    format!("KVM_RUN: {}{hint}", limits::told("KVM_RUN", error))
 }
 
 #[cfg(test)]

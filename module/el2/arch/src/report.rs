@@ -179,8 +179,8 @@ fn give_up(kind: ReportKind, frame: Option<&Frame>, fp: u64, text: Text) -> ! {
             core::ptr::write_volatile(&raw mut (*to).magic, REPORT_MAGIC);
         }
     }
-    // While EL2 is set up no CPU has more to hide from the host than its word that all is well, which it
-    // breaks here. Afterwards a CPU that is on its way in may not have the host's stage 2 yet.
+    // Until EL2 is final it protects nothing, and a CPU may go back to the host without a stage 2. Afterwards
+    // one that has entered and is not enabled may not: the host would reach all of memory.
     let answerable = match this.phase() {
         Phase::Enabled => true,
         Phase::Entered => !calls::is_finalised(),

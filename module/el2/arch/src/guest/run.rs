@@ -15,7 +15,7 @@ use mvirt_hyp::guest::psci::Entry;
 use mvirt_hyp::guest::quick;
 use mvirt_hyp::guest::services::Offer;
 use mvirt_hyp::guest::sysreg::{Context, Sgi};
-use mvirt_hyp::guest::timer::next_at;
+use mvirt_hyp::guest::timer::{next_at, NEVER};
 use mvirt_hyp::pgtable::stage2::GuestRegime;
 use mvirt_hyp::vgic::{CpuInterface, Hardware, Listed, Vgic};
 use mvirt_hyp::vm::vcpu::Vcpu;
@@ -306,8 +306,10 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
         vm.put(vcpu);
         return Err(Error::Invalid);
     }
-    let now = timers::now();
-    if vm.power.is_suspended(there) && vm.vgic.is_ready() {
+    // One time for both: a timer that came due between two looks would neither have its line high nor be
+    // waited for.
+    let asleep = vm.power.is_suspended(there).then(timers::now);
+    if let Some(now) = asleep.filter(|_| vm.vgic.is_ready()) {
         // Its timers are in no CPU, and go on.
         let virt = vcpu.vtimer.level(now.wrapping_sub(vm.cntvoff));
         let phys = vcpu.ptimer.level(now);
@@ -324,7 +326,9 @@ pub fn run(handle: u64, index: u64, flags: u64, value: u64) -> Result<Results, E
             return Ok(results([Exit::Off as u64]));
         }
         Entry::Wait => {
-            let at = next_at(&vcpu.vtimer, &vcpu.ptimer, now, vm.cntvoff);
+            let at = asleep.map_or(NEVER, |now| {
+                next_at(&vcpu.vtimer, &vcpu.ptimer, now, vm.cntvoff)
+            });
             vm.put(vcpu);
             return Ok(results([Exit::Wait as u64, at]));
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-//! One case for each function and each refusal; `tests/psci` has the interleavings.
+//! One case for each function and each refusal; `sim/tests/psci` has the interleavings.
 
 mod functions;
 mod on_off;
